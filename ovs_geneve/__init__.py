@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wire: GENEVE, OpenFlow as Open vSwitch speaks it, OVSDB. Knows no policy and never imports controller."""
+"""The wire: GENEVE, OpenFlow as Open vSwitch speaks it, OVSDB. Knows no policy, imports no controller."""
