@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users declare: hosts, networks, ports, option schemas, option policies; and where ports are plugged.
 
-All values are frozen and hashable. An `Object` is a spec under a name with its place in history; `intent.py` holds all
-of them at one revision. References between objects are names. Whether a spec fits the rest of the intent is decided
-in `commands.py`, not here.
+All values are frozen and hashable. An `Object` is a spec under a name with its place in history; `intent.py`
+holds all of them at one revision. References between objects are names. Whether a spec fits the rest of the
+intent is decided in `commands.py`, not here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ovs_geneve.values import Vni
 Address = IPv4Address | IPv6Address
 
 ObjectKey = NewType("ObjectKey", int)
-"A number no other object has or had, 1 to 2**22 - 1: it stands for the object in cookies, registers and groups."
+"""A number no other object has or had, 1 to 2**22 - 1: it stands for the object in cookies, registers and
+groups. A binding has its port's."""
 
 MAX_KEY = (1 << 22) - 1
 

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What finds an object by something other than its name, kept at the cost of what a change touches.
+
+Every object has terms, computed from it alone. A *unique* term belongs to one object at a time ("who has
+this MAC?"); a *group* term to any number ("which ports has this network?"). `commands.py` sees to it that
+unique terms are unique; here, the later claim wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from immutables import Map
+
+from controller.intent.model import (
+    Address,
+    AnyObject,
+    BindingSpec,
+    Change,
+    HostSpec,
+    NetworkSpec,
+    OptionPolicySpec,
+    OptionSchemaSpec,
+    PortSpec,
+)
+
+T = TypeVar("T", bound=Hashable)
+Term = tuple[Hashable, ...]
+Members = Map[str, None]
+"A set that shares structure with its former self."
+
+V = TypeVar("V", str, Members)
+
+NO_MEMBERS: Members = Map()
+VNI_BLOCK_BITS = 8
+"Networks are also grouped by the upper bits of their VNI: the allocator skips a full block by its size."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Names by unique term, and sets of names by group term; a group that is empty is not there."""
+
+    unique: Map[Term, str] = field(default_factory=Map)
+    groups: Map[Term, Members] = field(default_factory=Map)
+
+    def with_changes(self, changes: Iterable[Change]) -> Index:
+        """Return the index after the changes, in whatever order they come."""
+        unique = dict[Term, str | None]()
+        groups = dict[Term, Members]()
+        for change in changes:
+            self._change_unique(unique, change)
+            self._change_groups(groups, change)
+        return Index(unique=_patched(self.unique, unique), groups=_patched(self.groups, groups))
+
+    def _change_unique(self, patch: dict[Term, str | None], change: Change) -> None:
+        gone, come = _difference(change, unique_terms)
+        for term in gone:
+            # Another object may have claimed the term earlier in the same batch: that claim stays.
+            if patch.get(term, self.unique.get(term)) == change.name:
+                patch[term] = None
+        patch.update(dict.fromkeys(come, change.name))
+
+    def _change_groups(self, patch: dict[Term, Members], change: Change) -> None:
+        gone, come = _difference(change, group_terms)
+        for term, member in gone:
+            members = patch.get(term, self.groups.get(term, NO_MEMBERS))
+            patch[term] = members.delete(member) if member in members else members
+        for term, member in come:
+            patch[term] = patch.get(term, self.groups.get(term, NO_MEMBERS)).set(member, None)
+
+
+def address_term(address: Address) -> tuple[int, int]:
+    """Return what stands for an address in a term (hashing `ipaddress` objects is slow)."""
+    return address.version, int(address)
+
+
+def unique_terms(held: AnyObject) -> Iterator[Term]:
+    """Yield what only this object may have."""
+    match held.spec:
+        case HostSpec() as host:
+            yield from (("endpoint", *address_term(address)) for address in host.endpoints)
+            yield ("system-id", host.system_id or held.name)
+            if host.ovsdb is not None:
+                yield ("ovsdb", host.ovsdb)
+        case NetworkSpec() as network:
+            yield ("vni", network.vni)
+        case PortSpec() as port:
+            yield ("mac", port.network, port.mac)
+            yield from (("address", port.network, *address_term(address)) for address in port.addresses)
+            yield ("interface-id", port.interface_id or held.name)
+        case OptionSchemaSpec() as schema:
+            yield ("slot", schema.slot)
+            yield ("type", schema.layout.option_class, schema.layout.option_type)
+        case OptionPolicySpec() as policy:
+            yield ("condition", policy.network, policy.to_port, policy.priority, policy.match)
+        case BindingSpec():
+            pass
+
+
+def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
+    """Yield the groups this object is in, and the member it is there."""
+    match held.spec:
+        case NetworkSpec() as network:
+            yield from ((("networks-using", schema), held.name) for schema in network.options)
+            yield from (_field_use(held, held.name, value.schema, value.field) for value in network.values)
+            if network.vni is not None:
+                yield from ((term, held.name) for term in vni_blocks(network.vni))
+        case PortSpec() as port:
+            yield ("ports-of", port.network), held.name
+            yield from (_field_use(held, port.network, value.schema, value.field) for value in port.values)
+        case OptionPolicySpec() as policy:
+            yield ("policies-of", policy.network), held.name
+            if policy.to_port is not None:
+                yield ("policies-to", policy.to_port), held.name
+            yield from (_field_use(held, policy.network, match.schema, match.field) for match in policy.match)
+        case BindingSpec() as binding:
+            yield ("ports-on", binding.host), held.name
+        case HostSpec() | OptionSchemaSpec():
+            pass
+
+
+def vni_blocks(vni: int) -> Iterator[Term]:
+    """Yield the blocks a VNI is in, the smaller first."""
+    yield ("vni-block", 1, vni >> VNI_BLOCK_BITS)
+    yield ("vni-block", 2, vni >> 2 * VNI_BLOCK_BITS)
+
+
+def _field_use(held: AnyObject, network: str, schema: str, field_name: str) -> tuple[Term, str]:
+    return ("field", network, schema, field_name), held.id
+
+
+def _difference(change: Change, terms: Callable[[AnyObject], Iterable[T]]) -> tuple[set[T], set[T]]:
+    old = set(terms(change.old)) if change.old is not None else set[T]()
+    new = set(terms(change.new)) if change.new is not None else set[T]()
+    return old - new, new - old
+
+
+def _patched(held: Map[Term, V], patch: Mapping[Term, V | None]) -> Map[Term, V]:
+    mutation = held.mutate()
+    for term, value in patch.items():
+        if value:
+            mutation.set(term, value)
+        else:
+            mutation.pop(term, None)
+    return mutation.finish()

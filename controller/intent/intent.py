@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything users declared, at one revision.
+
+An `Intent` never changes: `with_changes` returns the next one and shares with it what stayed the same, so
+that a change costs what it touches and readers keep the revision they began with. It finds and counts; what
+may be stored is decided in `commands.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+from immutables import Map
+
+from controller.intent.index import NO_MEMBERS, Index, address_term
+from controller.intent.model import (
+    Address,
+    AnyObject,
+    BindingSpec,
+    Change,
+    HostSpec,
+    Kind,
+    NetworkSpec,
+    Object,
+    ObjectKey,
+    OptionPolicySpec,
+    OptionSchemaSpec,
+    PortSpec,
+)
+
+Table = Map[str, AnyObject]
+
+NO_KEY = ObjectKey(0)
+"No object has it: what `Intent.last_key` is before the first object."
+
+_EMPTY: Table = Map()
+
+
+def _no_tables() -> Map[Kind, Table]:
+    return Map((kind, _EMPTY) for kind in Kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """The objects by kind and name, and what finds them otherwise; `Intent()` is the empty one."""
+
+    revision: int = 0
+    last_key: ObjectKey = NO_KEY
+    "The highest key ever given; keys are never given twice."
+    tables: Map[Kind, Table] = field(default_factory=_no_tables)
+    index: Index = field(default_factory=Index)
+
+    @classmethod
+    def of(cls, objects: Iterable[AnyObject], revision: int, last_key: int) -> Intent:
+        """Build the whole from its objects."""
+        changes = [Change(kind=held.kind, name=held.name, old=None, new=held) for held in objects]
+        return cls(last_key=ObjectKey(last_key)).with_changes(changes, revision)
+
+    def with_changes(self, changes: Iterable[Change], revision: int) -> Intent:
+        """Return the intent after the changes, in the order they were decided."""
+        changes = tuple(changes)
+        by_kind = dict[Kind, list[Change]]()
+        for change in changes:
+            by_kind.setdefault(change.kind, []).append(change)
+        tables = {kind: _changed(self.objects(kind), of_kind) for kind, of_kind in by_kind.items()}
+        keys = (change.new.key for change in changes if change.new is not None)
+        return Intent(
+            revision=revision,
+            last_key=max(self.last_key, max(keys, default=NO_KEY)),
+            tables=self.tables.update(tables),
+            index=self.index.with_changes(changes),
+        )
+
+    @property
+    def hosts(self) -> Map[str, Object[HostSpec]]:
+        """The hosts by name."""
+        return cast("Map[str, Object[HostSpec]]", self.objects(Kind.HOST))
+
+    @property
+    def networks(self) -> Map[str, Object[NetworkSpec]]:
+        """The virtual networks by name."""
+        return cast("Map[str, Object[NetworkSpec]]", self.objects(Kind.NETWORK))
+
+    @property
+    def ports(self) -> Map[str, Object[PortSpec]]:
+        """The logical ports by name."""
+        return cast("Map[str, Object[PortSpec]]", self.objects(Kind.PORT))
+
+    @property
+    def option_schemas(self) -> Map[str, Object[OptionSchemaSpec]]:
+        """The option schemas by name."""
+        return cast("Map[str, Object[OptionSchemaSpec]]", self.objects(Kind.OPTION_SCHEMA))
+
+    @property
+    def option_policies(self) -> Map[str, Object[OptionPolicySpec]]:
+        """The option policies by name."""
+        return cast("Map[str, Object[OptionPolicySpec]]", self.objects(Kind.OPTION_POLICY))
+
+    @property
+    def bindings(self) -> Map[str, Object[BindingSpec]]:
+        """Where ports are plugged, by the name of the port."""
+        return cast("Map[str, Object[BindingSpec]]", self.objects(Kind.BINDING))
+
+    def objects(self, kind: Kind) -> Table:
+        """Return the objects of a kind by name, in no order."""
+        return self.tables[kind]
+
+    def get(self, kind: Kind, name: str) -> AnyObject | None:
+        """Find an object by name."""
+        return self.objects(kind).get(name)
+
+    def host_by_endpoint(self, address: Address) -> str | None:
+        """Find the host that has the tunnel endpoint."""
+        return self._who("endpoint", *address_term(address))
+
+    def host_by_system_id(self, system_id: str) -> str | None:
+        """Find the host that calls in under this external_ids:system-id."""
+        return self._who("system-id", system_id)
+
+    def host_by_ovsdb(self, remote: str) -> str | None:
+        """Find the host whose OVSDB is dialled there."""
+        return self._who("ovsdb", remote)
+
+    def network_by_vni(self, vni: int) -> str | None:
+        """Find the network that has the VNI."""
+        return self._who("vni", vni)
+
+    def port_by_mac(self, network: str, mac: int) -> str | None:
+        """Find the port of the network that has the MAC."""
+        return self._who("mac", network, mac)
+
+    def port_by_address(self, network: str, address: Address) -> str | None:
+        """Find the port of the network that has the IP address."""
+        return self._who("address", network, *address_term(address))
+
+    def port_by_interface_id(self, interface_id: str) -> str | None:
+        """Find the port that an interface with this external_ids:iface-id is."""
+        return self._who("interface-id", interface_id)
+
+    def schema_by_slot(self, slot: int) -> str | None:
+        """Find the option schema that has the tun_metadata slot."""
+        return self._who("slot", slot)
+
+    def schema_by_type(self, option_class: int, option_type: int) -> str | None:
+        """Find the option schema of this class and type."""
+        return self._who("type", option_class, option_type)
+
+    def policy_by_condition(self, policy: OptionPolicySpec) -> str | None:
+        """Find the policy that selects and matches the same at the same priority, whatever its action."""
+        return self._who("condition", policy.network, policy.to_port, policy.priority, policy.match)
+
+    def ports_of(self, network: str) -> Map[str, None]:
+        """Return the names of the network's ports."""
+        return self.group("ports-of", network)
+
+    def policies_of(self, network: str) -> Map[str, None]:
+        """Return the names of the network's option policies."""
+        return self.group("policies-of", network)
+
+    def policies_to(self, port: str) -> Map[str, None]:
+        """Return the names of the option policies that name this port."""
+        return self.group("policies-to", port)
+
+    def ports_on(self, host: str) -> Map[str, None]:
+        """Return the names of the ports that are plugged into the host."""
+        return self.group("ports-on", host)
+
+    def networks_using(self, schema: str) -> Map[str, None]:
+        """Return the names of the networks whose packets carry the option."""
+        return self.group("networks-using", schema)
+
+    def users_of_field(self, network: str, schema: str, field_name: str) -> Map[str, None]:
+        """Return the network, ports and policies (kind/name) that speak of the field in this network."""
+        return self.group("field", network, schema, field_name)
+
+    def host_of(self, port: str) -> str | None:
+        """Find the host that the port is plugged into."""
+        binding = self.bindings.get(port)
+        return None if binding is None else binding.spec.host
+
+    def group(self, *term: Hashable) -> Map[str, None]:
+        """Return the members of a group of the index; its size costs nothing."""
+        return self.index.groups.get(term, NO_MEMBERS)
+
+    def _who(self, *term: Hashable) -> str | None:
+        return self.index.unique.get(term)
+
+
+def merged(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Fold changes of the same object into one; one that comes to nothing is left out.
+
+    An object that was deleted and made again shows as a change between two keys.
+    """
+    folded = dict[tuple[Kind, str], Change]()
+    for change in changes:
+        name = change.kind, change.name
+        first = folded.get(name, change)
+        folded[name] = Change(kind=change.kind, name=change.name, old=first.old, new=change.new)
+    return tuple(change for change in folded.values() if change.old != change.new)
+
+
+def _changed(table: Table, changes: Iterable[Change]) -> Table:
+    mutation = table.mutate()
+    for change in changes:
+        if change.new is not None:
+            mutation.set(change.name, change.new)
+        else:
+            mutation.pop(change.name, None)
+    return mutation.finish()
