@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what changed to the parts that must be compiled anew, through references backwards. Pure.
+
+`seats` in the situations are one object, already moved on: what depends on where a port was or is comes from the
+list of moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from controller.compiler.parts import Part, PartKind, Situation
+from controller.compiler.seats import Seat
+from controller.intent.intent import Intent
+from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec
+
+
+def ports_to_seat(changes: Iterable[Change], old: Intent, new: Intent) -> Iterator[str]:
+    """Yield the ports that may have another seat after the changes."""
+    for change in changes:
+        if change.kind in (Kind.PORT, Kind.BINDING):
+            yield change.name
+        elif change.kind is Kind.HOST:
+            yield from old.ports_on(change.name)
+            yield from new.ports_on(change.name)
+
+
+def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterator[Part]:
+    """Yield the parts that one changed object makes dirty, where ports sit apart."""
+    new = situation.intent
+    match change.kind:
+        case Kind.HOST:
+            yield from _host(change, old, situation)
+        case Kind.NETWORK:
+            yield from _network(change.name, old, situation)
+        case Kind.PORT:
+            yield Part(PartKind.PORT, change.name)
+            for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
+                yield Part(PartKind.POLICY, name)
+            yield from _rekeyed_port(change, situation)
+        case Kind.OPTION_SCHEMA:
+            for network in {*old.networks_using(change.name), *new.networks_using(change.name)}:
+                yield from _network(network, old, situation)
+        case Kind.OPTION_POLICY:
+            yield from _policy(change)
+        case Kind.BINDING:
+            pass
+
+
+def parts_of_move(port: str, before: Seat | None, after: Seat | None, situation: Situation) -> Iterator[Part]:
+    """Yield the parts that a port's change of seat makes dirty."""
+    yield Part(PartKind.PORT, port)
+    for policy in situation.intent.policies_to(port):
+        yield Part(PartKind.POLICY, policy)
+    for seat in (before, after):
+        if seat is not None:
+            yield Part(PartKind.GROUPS, seat.network, seat.host)
+
+
+def parts_of_membership(network: str, situation: Situation) -> Iterator[Part]:
+    """Yield the parts that depend on which hosts a network has."""
+    for host in situation.seats.hosts_of(network):
+        yield Part(PartKind.GROUPS, network, host)
+
+
+def _host(change: Change, old: Intent, situation: Situation) -> Iterator[Part]:
+    yield Part(PartKind.HOST, change.name)
+    if _endpoints(change.old) == _endpoints(change.new):
+        return
+    for port in {*old.ports_on(change.name), *situation.intent.ports_on(change.name)}:
+        yield Part(PartKind.PORT, port)
+    for network in situation.seats.networks_on(change.name):
+        yield from parts_of_membership(network, situation)
+
+
+def _endpoints(declared: AnyObject | None) -> tuple[Address, ...]:
+    return declared.spec.endpoints if declared is not None and isinstance(declared.spec, HostSpec) else ()
+
+
+def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    yield Part(PartKind.NETWORK, name)
+    for port in {*old.ports_of(name), *new.ports_of(name)}:
+        yield Part(PartKind.PORT, port)
+    for policy in {*old.policies_of(name), *new.policies_of(name)}:
+        yield Part(PartKind.POLICY, policy)
+    yield from parts_of_membership(name, situation)
+
+
+def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:
+    # Deleted and declared again in one go: the seat is the same, the key in the groups is not.
+    seat = situation.seats.of(change.name)
+    if seat is not None:
+        yield Part(PartKind.GROUPS, seat.network, seat.host)
+
+
+def _policy(change: Change) -> Iterator[Part]:
+    yield Part(PartKind.POLICY, change.name)
+    for declared in (change.old, change.new):
+        if declared is not None and isinstance(declared.spec, OptionPolicySpec):
+            if declared.spec.to_port is not None:
+                yield Part(PartKind.PORT, declared.spec.to_port)
+            else:
+                yield Part(PartKind.NETWORK, declared.spec.network)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of br-int and the priorities in them. docs/pipeline.md shows each with a real dump.
+
+    local port ─► CLASSIFY ─► ANTISPOOF ─► ND_GUARD ─► STAMP ─► NEIGHBOURS ─► FORWARD ─► geneve port
+                     │                                              │             │
+                     │                                        answered in place   └─► POLICY ─► DELIVER ─► local port
+    geneve port ─────┴─► PEERS ─► RECEIVE ───────────────────────────────────────────────▲
+
+ND_GUARD sees IPv6 only. A table without a matching flow drops; each has an explicit last flow that counts.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Table(IntEnum):
+    """Numbers leave room for stages to come; nothing but this class knows them."""
+
+    CLASSIFY = 0
+    "Which logical port, or the tunnel? OAM packets end here."
+    ANTISPOOF = 10
+    "Source MAC, IPv4, IPv6 and ARP must be the port's own."
+    ND_GUARD = 15
+    "Neighbour discovery must speak of the port's own addresses; no router advertisements, no redirects."
+    STAMP = 20
+    "Sets the VNI and every option the network carries."
+    NEIGHBOURS = 30
+    "Answers ARP and ND from the port table."
+    FORWARD = 40
+    "Destination MAC: a local port, a host, or all of them."
+    PEERS = 50
+    "From the tunnel: is the sender one of our hosts?"
+    RECEIVE = 60
+    "From the tunnel: known VNI, which local port?"
+    POLICY = 70
+    "Option policies of the destination."
+    DELIVER = 80
+    "Out to the interface."
+
+
+class Priority(IntEnum):
+    """The levels within a table; option policies spread over POLICY to POLICY + 20001."""
+
+    MISS = 0
+    FLOOD = 50
+    ANY_SOURCE = 100
+    REFUSE = 150
+    OPEN_PORT = 160
+    EXACT = 200
+    OVERRIDE = 300
+    POLICY_DEFAULT = 500
+    POLICY = 1000
+
+
+TUNNEL_NAME = "ovs-geneve0"
+"The vport's interface name on every host."
+
+TUNNEL_OFPORT = 6081
+"The vport's ofport_request on every host, so that flows towards it are the same bytes everywhere."

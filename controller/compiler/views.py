@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What features see: an object with its references followed and its values as the numbers that flows carry.
+
+A view holds no name that a flow does not need, so that two hosts that need the same flows get equal views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from controller.intent.intent import Intent
+from controller.intent.model import (
+    Address,
+    NetworkSpec,
+    Object,
+    OptionMatch,
+    OptionPolicySpec,
+    OptionSchemaSpec,
+    OptionValue,
+    PolicyAction,
+    PortSpec,
+)
+from ovs_geneve.openflow.fields import Field, tun_metadata
+from ovs_geneve.openflow.tlv_table import TlvMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkView:
+    """A virtual network."""
+
+    key: int
+    vni: int
+    options: tuple[Object[OptionSchemaSpec], ...]
+    "In slot order, which is the order on the wire."
+    values: tuple[OptionValue, ...]
+
+    @property
+    def salt(self) -> bytes:
+        """What the options' slots stand for: flows that use a slot change when its meaning does."""
+        return b"".join(b"%d=%d/%d/%d;" % (o.spec.slot or 0, *_layout_triple(o.spec)) for o in self.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortView:
+    """A logical port."""
+
+    key: int
+    network_key: int
+    vni: int
+    mac: int
+    ipv4: tuple[int, ...]
+    ipv6: tuple[int, ...]
+    stamps: tuple[tuple[Field, int], ...]
+    "Every option of the network with the value this port's packets carry, in slot order."
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """An option policy."""
+
+    key: int
+    vni: int
+    to_port_key: int | None
+    priority: int
+    matches: tuple[tuple[Field, int, int], ...]
+    allow: bool
+    salt: bytes
+
+
+def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
+    """Resolve a network."""
+    schemas = [intent.option_schemas[name] for name in network.spec.options]
+    return NetworkView(
+        key=network.key,
+        vni=network.spec.vni or 0,
+        options=tuple(sorted(schemas, key=slot_of)),
+        values=network.spec.values,
+    )
+
+
+def port_view(port: Object[PortSpec], network: NetworkView) -> PortView:
+    """Resolve a port of a network."""
+    values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
+    return PortView(
+        key=port.key,
+        network_key=network.key,
+        vni=network.vni,
+        mac=port.spec.mac,
+        ipv4=tuple(int(a) for a in port.spec.addresses if isinstance(a, IPv4Address)),
+        ipv6=_with_link_local(port.spec.mac, port.spec.addresses),
+        stamps=tuple(_stamp(schema, values) for schema in network.options),
+        salt=network.salt,
+    )
+
+
+def policy_view(intent: Intent, policy: Object[OptionPolicySpec], network: NetworkView) -> PolicyView:
+    """Resolve an option policy of a network."""
+    spec = policy.spec
+    return PolicyView(
+        key=policy.key,
+        vni=network.vni,
+        to_port_key=None if spec.to_port is None else intent.ports[spec.to_port].key,
+        priority=spec.priority,
+        matches=tuple(_option_matches(network, spec.match)),
+        allow=spec.action is PolicyAction.ALLOW,
+        salt=network.salt,
+    )
+
+
+def tlv_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return the TLV map that every bridge has: a slot for each declared option."""
+    return frozenset(
+        TlvMap(
+            option_class=schema.spec.layout.option_class,
+            option_type=schema.spec.layout.option_type,
+            length=schema.spec.layout.length,
+            index=slot_of(schema),
+        )
+        for schema in intent.option_schemas.values()
+    )
+
+
+def slot_of(schema: Object[OptionSchemaSpec]) -> int:
+    """Return the tun_metadata index of a stored schema."""
+    assert schema.spec.slot is not None, "the allocator gave every stored schema its slot"
+    return schema.spec.slot
+
+
+def _layout_triple(spec: OptionSchemaSpec) -> tuple[int, int, int]:
+    return spec.layout.option_class, spec.layout.option_type, spec.layout.length
+
+
+def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], int]) -> tuple[Field, int]:
+    bits = 0
+    for field in schema.spec.layout.fields:
+        value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
+        bits |= value
+    return tun_metadata(slot_of(schema), schema.spec.layout.length), bits
+
+
+def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Iterable[tuple[Field, int, int]]:
+    """Merge the conditions on the fields of one option into one match on its slot."""
+    by_name = {schema.name: schema for schema in network.options}
+    merged: dict[str, tuple[int, int]] = {}
+    for condition in matches:
+        layout = by_name[condition.schema].spec.layout
+        value, mask = layout.match_bits(condition.field, condition.value, condition.mask)
+        before = merged.get(condition.schema, (0, 0))
+        merged[condition.schema] = before[0] | value, before[1] | mask
+    for name, (value, mask) in sorted(merged.items()):
+        schema = by_name[name]
+        yield tun_metadata(slot_of(schema), schema.spec.layout.length), value, mask
+
+
+def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:
+    """Add the address that IPv6 needs for neighbour discovery, made from the MAC (RFC 4291, Appendix A)."""
+    declared = tuple(int(a) for a in addresses if isinstance(a, IPv6Address))
+    if not declared:
+        return ()
+    identifier = ((mac >> 24) << 40 | 0xFFFE << 24 | mac & 0xFFFFFF) ^ 1 << 57
+    link_local = 0xFE80 << 112 | identifier
+    return declared if link_local in declared else (*declared, link_local)

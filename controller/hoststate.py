@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host's bridge holds, desired or observed, and what differs: plain values between compiler and reconciler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ovs_geneve.openflow.tlv_table import TlvMap
+
+
+class EncodedFlow(NamedTuple):
+    """A flow as bytes, encoded once however many hosts have it."""
+
+    key: bytes
+    "Table, priority and raw match: what makes it the same flow in a switch."
+    cookie: int
+    message: bytes
+    "The FLOW_MOD that adds or replaces it, with transaction id 0."
+
+
+class EncodedGroup(NamedTuple):
+    """A group as bytes."""
+
+    group_id: int
+    content: bytes
+    "Canonical buckets: equal when a switch's group does the same."
+    message: bytes
+    "The GROUP_MOD that adds or replaces it, with transaction id 0."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What a host's OVSDB says that flows depend on."""
+
+    dpid: int = 0
+    "0 while the bridge is not there."
+    ofports: Mapping[str, int] = field(default_factory=dict)
+    "OpenFlow port by external_ids:iface-id, of the interfaces on our bridge that work."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostState:
+    """Everything of ours that a bridge should hold."""
+
+    tlv_maps: frozenset[TlvMap]
+    flows: Mapping[bytes, EncodedFlow]
+    groups: Mapping[int, EncodedGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Everything of ours that a bridge does hold, as it reported."""
+
+    tlv_maps: frozenset[TlvMap] = frozenset()
+    flows: Mapping[bytes, int] = field(default_factory=dict)
+    "Cookie by flow key."
+    groups: Mapping[int, bytes] = field(default_factory=dict)
+    "Canonical buckets by group."
+
+
+@dataclass(slots=True)
+class HostDelta:
+    """What is to change on a bridge; None deletes. Later deltas are folded in, so it never outgrows the bridge."""
+
+    flows: dict[bytes, EncodedFlow | None] = field(default_factory=dict)
+    groups: dict[int, EncodedGroup | None] = field(default_factory=dict)
+    tlv_maps: frozenset[TlvMap] | None = None
+    "The whole map wanted from now on; None leaves it as it is."
+
+    def __bool__(self) -> bool:
+        return bool(self.flows or self.groups or self.tlv_maps is not None)
+
+    def fold(self, later: HostDelta) -> None:
+        """Make this delta do what it did and then what `later` does."""
+        self.flows.update(later.flows)
+        self.groups.update(later.groups)
+        if later.tlv_maps is not None:
+            self.tlv_maps = later.tlv_maps
+
+    def replace_flows(self, old: Iterable[EncodedFlow], new: Iterable[EncodedFlow]) -> None:
+        """Record that `new` stand where `old` stood; what is in both alike is not touched."""
+        before = {flow.key: flow for flow in old}
+        for flow in new:
+            stood = before.pop(flow.key, None)
+            if stood is None or stood.message != flow.message:
+                self.flows[flow.key] = flow
+        for key in before:
+            self.flows[key] = None
+
+    def replace_groups(self, old: Iterable[EncodedGroup], new: Iterable[EncodedGroup]) -> None:
+        """Record that `new` stand where `old` stood."""
+        before = {group.group_id: group for group in old}
+        for group in new:
+            stood = before.pop(group.group_id, None)
+            if stood is None or stood.message != group.message:
+                self.groups[group.group_id] = group
+        for group_id in before:
+            self.groups[group_id] = None
+
+
+def difference(desired: HostState, observed: Observed) -> HostDelta:
+    """Return what makes an observed bridge the desired one."""
+    delta = HostDelta()
+    for key, flow in desired.flows.items():
+        if observed.flows.get(key) != flow.cookie:
+            delta.flows[key] = flow
+    for key in observed.flows.keys() - desired.flows.keys():
+        delta.flows[key] = None
+    for group_id, group in desired.groups.items():
+        if observed.groups.get(group_id) != group.content:
+            delta.groups[group_id] = group
+    for group_id in observed.groups.keys() - desired.groups.keys():
+        delta.groups[group_id] = None
+    if desired.tlv_maps != observed.tlv_maps:
+        delta.tlv_maps = desired.tlv_maps
+    return delta
