@@ -201,6 +201,16 @@ def merged(changes: Iterable[Change]) -> tuple[Change, ...]:
     return tuple(change for change in folded.values() if change.old != change.new)
 
 
+def difference(before: Intent, after: Intent) -> tuple[Change, ...]:
+    """Return what leads from one intent to another; costs the whole, for when nobody noted the changes."""
+    return tuple(
+        Change(kind=kind, name=name, old=old, new=new)
+        for kind in Kind
+        for name in sorted(before.objects(kind).keys() | after.objects(kind).keys())
+        if (old := before.get(kind, name)) != (new := after.get(kind, name))
+    )
+
+
 def _changed(table: Table, changes: Iterable[Change]) -> Table:
     mutation = table.mutate()
     for change in changes:

@@ -37,6 +37,11 @@ class Kind(StrEnum):
     "Where a port is plugged: written by the controller, not by users."
 
 
+def object_id(kind: Kind, name: str) -> str:
+    """Return how messages speak of an object, kind/name."""
+    return f"{kind}/{name}"
+
+
 class HostKind(StrEnum):
     """What forwards packets on a host."""
 
@@ -184,7 +189,7 @@ class Object(Generic[S_co]):
     @property
     def id(self) -> str:
         """The name by which messages speak of it, kind/name."""
-        return f"{self.kind}/{self.name}"
+        return object_id(self.kind, self.name)
 
 
 AnyObject = Object[Spec]

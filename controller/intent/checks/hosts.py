@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules for hosts."""
+
+from __future__ import annotations
+
+import re
+
+from controller.errors import Invalid
+from controller.intent.checks.documents import (
+    check_distinct,
+    check_external_id,
+    check_free,
+    check_unicast,
+    pointer,
+)
+from controller.intent.intent import Intent
+from controller.intent.model import Address, HostSpec, Kind, Tunables
+
+_BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_REMOTE = re.compile(r"unix:/?[^\s]+|(tcp|ssl):(\[[0-9A-Fa-f:.]+(%\w+)?\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+_ECN_BITS = 0x03
+
+
+def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
+    """Check a host; the order of its endpoints is kept, the first is preferred."""
+    _check_form(spec)
+    _check_tunables(spec.tunables)
+    _check_endpoints(intent, name, spec.endpoints)
+    _check_identity(intent, name, spec)
+    return spec
+
+
+def _check_form(spec: HostSpec) -> None:
+    # Linux: IFNAMSIZ; a bridge has an interface of its name.
+    if not _BRIDGE.fullmatch(spec.bridge) or spec.bridge in (".", ".."):
+        raise Invalid(
+            "bridge-invalid",
+            f"{spec.bridge!r}: want 1 to 15 letters, digits, '_', '.', '-'",
+            pointer="/bridge",
+        )
+    if spec.ovsdb is not None and not _REMOTE.fullmatch(spec.ovsdb):
+        raise Invalid(
+            "ovsdb-invalid",
+            f"{spec.ovsdb!r}: want unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT",
+            pointer="/ovsdb",
+        )
+    if spec.system_id is not None:
+        check_external_id(spec.system_id, "/system_id")
+
+
+def _check_identity(intent: Intent, name: str, spec: HostSpec) -> None:
+    called = spec.system_id or name
+    holder = intent.host_by_system_id(called)
+    what = f"system-id {called}"
+    check_free(holder, Kind.HOST, name, code="system-id-taken", what=what, at="/system_id")
+    if spec.ovsdb is not None:
+        holder = intent.host_by_ovsdb(spec.ovsdb)
+        check_free(holder, Kind.HOST, name, code="ovsdb-taken", what=f"OVSDB {spec.ovsdb}", at="/ovsdb")
+
+
+def _check_tunables(tunables: Tunables) -> None:
+    ttl, tos = tunables.ttl, tunables.tos
+    if not (ttl is None or ttl == "inherit" or (isinstance(ttl, int) and 1 <= ttl <= 255)):
+        raise Invalid("ttl-invalid", f'{ttl!r}: want 1 to 255 or "inherit"', pointer="/tunnel/ttl")
+    if not (tos is None or tos == "inherit" or (isinstance(tos, int) and 0 <= tos <= 255)):
+        raise Invalid("tos-invalid", f'{tos!r}: want 0 to 255 or "inherit"', pointer="/tunnel/tos")
+    if isinstance(tos, int) and tos & _ECN_BITS:
+        # ovs-vswitchd.conf.db(5), options:tos: the ECN bits are always inherited (RFC 6040).
+        raise Invalid("tos-invalid", f"{tos:#x}: the two ECN bits must be 0", pointer="/tunnel/tos")
+
+
+def _check_endpoints(intent: Intent, name: str, endpoints: tuple[Address, ...]) -> None:
+    if not endpoints:
+        raise Invalid("endpoint-missing", "a host needs a tunnel endpoint", pointer="/endpoints")
+    check_distinct(endpoints, "endpoint-duplicate", "/endpoints", "address")
+    for position, address in enumerate(endpoints):
+        at = pointer("endpoints", position, "address")
+        check_unicast(address, at)
+        if address.version == 6 and address.is_link_local:
+            raise Invalid("endpoint-link-local", f"{address} cannot be reached without a zone", pointer=at)
+        holder = intent.host_by_endpoint(address)
+        what = f"tunnel endpoint {address}"
+        check_free(holder, Kind.HOST, name, code="endpoint-taken", what=what, at=at)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules for logical ports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controller.errors import Conflict, Invalid
+from controller.intent.checks.documents import (
+    check_distinct,
+    check_external_id,
+    check_free,
+    check_none,
+    check_unicast,
+    pointer,
+    settle_values,
+)
+from controller.intent.intent import Intent
+from controller.intent.model import Kind, PortSpec, object_id
+
+_MAC_GROUP_BIT = 1 << 40
+"The I/G bit of a MAC address (IEEE 802): set in multicast and broadcast."
+
+
+def settle(intent: Intent, name: str, spec: PortSpec) -> PortSpec:
+    """Check a port against its network and its neighbours there."""
+    network = intent.networks.get(spec.network)
+    if network is None:
+        raise Invalid("network-unknown", f"there is no network {spec.network}", pointer="/network")
+    _check_network_stays(intent, name, spec.network)
+    _check_mac(intent, name, spec)
+    _check_addresses(intent, name, spec)
+    _check_interface_id(intent, name, spec)
+    values = settle_values(intent, spec.network, network.spec.options, spec.values, "/options")
+    return replace(spec, values=values)
+
+
+def check_unused(intent: Intent, name: str) -> None:
+    """Refuse to let go a port that a policy names."""
+    policies = [object_id(Kind.OPTION_POLICY, policy) for policy in intent.policies_to(name)]
+    check_none(policies, f"port {name}")
+
+
+def _check_network_stays(intent: Intent, name: str, network: str) -> None:
+    held = intent.ports.get(name)
+    if held is not None and held.spec.network != network:
+        raise Conflict(
+            "immutable",
+            f"the port is in network {held.spec.network}: delete it and make it anew to move it",
+            pointer="/network",
+            holder=held.id,
+        )
+
+
+def _check_mac(intent: Intent, name: str, spec: PortSpec) -> None:
+    if not 0 < spec.mac < 1 << 48 or spec.mac & _MAC_GROUP_BIT:
+        raise Invalid(
+            "mac-not-unicast", f"{_mac_text(spec.mac)} is not the MAC of an interface", pointer="/mac"
+        )
+    holder = intent.port_by_mac(spec.network, spec.mac)
+    check_free(holder, Kind.PORT, name, code="mac-taken", what=f"MAC {_mac_text(spec.mac)}", at="/mac")
+
+
+def _check_addresses(intent: Intent, name: str, spec: PortSpec) -> None:
+    check_distinct(spec.addresses, "address-duplicate", "/addresses")
+    for position, address in enumerate(spec.addresses):
+        at = pointer("addresses", position)
+        check_unicast(address, at)
+        if address.is_loopback:
+            raise Invalid("address-not-unicast", f"{address} never leaves a host", pointer=at)
+        holder = intent.port_by_address(spec.network, address)
+        check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {address}", at=at)
+
+
+def _check_interface_id(intent: Intent, name: str, spec: PortSpec) -> None:
+    at = "/interface_id"
+    if spec.interface_id is not None:
+        check_external_id(spec.interface_id, at)
+    interface_id = spec.interface_id or name
+    holder = intent.port_by_interface_id(interface_id)
+    what = f"iface-id {interface_id}"
+    check_free(holder, Kind.PORT, name, code="interface-id-taken", what=what, at=at)
+
+
+def _mac_text(mac: int) -> str:
+    if not 0 <= mac < 1 << 48:
+        return f"{mac:#x}"
+    return ":".join(f"{octet:02x}" for octet in mac.to_bytes(6, "big"))
