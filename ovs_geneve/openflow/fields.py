@@ -226,6 +226,7 @@ def tun_metadata(index: int, length: int) -> Field:
         (_NXM_1, _TUN_METADATA_NUMBER + index),
         length,
         Form.OPTION,
+        kept_mask=length == 0,  # nothing but its presence can be matched, which is a mask of zero
     )
 
 

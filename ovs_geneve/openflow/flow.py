@@ -170,7 +170,6 @@ def _checked(field: Field, value: int, mask: int | None = None) -> Term:
     if mask is None or mask == field.ones:
         if not 0 <= value <= field.ones:
             raise EncodeError(field.name, f"{value:#x}: has more than {field.bits} bits")
-        # A zero-length option has no bits: only the form with a mask can ask for its presence.
         return Term(field, value, field.ones if field.kept_mask else None)
     if not field.maskable:
         raise EncodeError(field.name, "cannot be masked")

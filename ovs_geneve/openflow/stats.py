@@ -18,7 +18,7 @@ canonical form.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.openflow.action_codec import canonical_actions
@@ -59,6 +59,8 @@ _PROPERTY = struct.Struct("!HH")
 _OFPGBPT_WEIGHT = 0
 _OFPGBPT_WATCH_PORT = 1
 
+_Octets: TypeAlias = bytes  # inside FlowEntry `bytes` is a counter
+
 
 class FlowEntry(NamedTuple):
     """One flow that a switch reports."""
@@ -68,7 +70,7 @@ class FlowEntry(NamedTuple):
     cookie: int
     packets: int
     bytes: int
-    instructions: bytes
+    instructions: _Octets
 
 
 class GroupDesc(NamedTuple):

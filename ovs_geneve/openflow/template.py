@@ -227,12 +227,14 @@ class GroupCommand(IntEnum):
     ADD = 0
     MODIFY = 1
     DELETE = 2
+    ADD_OR_MODIFY = 0x8000
+    "OFPGC11_ADD_OR_MOD of OVS: adds the group or takes the place of the one that is there."
 
 
 def encode_group(command: GroupCommand, entry: GroupEntry, *, xid: int = 0) -> bytes:
     """Encode the GROUP_MOD that adds, replaces or deletes a group.
 
-    Adding one that exists and replacing one that does not are errors of the switch; deleting one
+    ADD of one that exists and MODIFY of one that does not are errors of the switch; deleting one
     that does not exist is none, and deleting one also deletes the flows that use it.
     """
     buckets = b"" if command is GroupCommand.DELETE else encode_buckets(entry)
