@@ -219,10 +219,8 @@ def _ethertype(number: int) -> str:
 
 
 def _payload_words(description: Description) -> str:
-    inner = description.inner
-    if inner is None:
-        return f"{_ethertype(description.protocol_type)}, {description.payload_length} bytes"
-    return " ".join(_inner_words(inner)) or f"{description.payload_length} bytes"
+    words = " ".join(_inner_words(description.inner)) if description.inner else ""
+    return words or f"{_ethertype(description.protocol_type)}, {description.payload_length} bytes"
 
 
 def _inner_words(inner: InnerSummary) -> Iterator[str]:

@@ -260,6 +260,16 @@ def test_masks_that_are_refused(kind, bits, text):
         parse_match(kind, bits, text)
 
 
+WIDTHS = {
+    FieldKind.UINT: st.integers(1, 64),
+    FieldKind.FLAGS: st.integers(1, 64),
+    FieldKind.IPV4: st.just(32),
+    FieldKind.IPV6: st.just(128),
+    FieldKind.MAC: st.just(48),
+    FieldKind.BYTES: st.integers(1, 16).map(lambda count: count * 8),
+}
+
+
 @st.composite
 def layouts(draw):
     length = draw(st.integers(0, 31)) * 4
@@ -267,11 +277,7 @@ def layouts(draw):
     while offset < length * 8:
         kind = draw(st.sampled_from(FieldKind))
         left = length * 8 - offset
-        widths = {FieldKind.IPV4: 32, FieldKind.IPV6: 128, FieldKind.MAC: 48}
-        if kind is FieldKind.BYTES:
-            bits = draw(st.integers(1, 16)) * 8
-        else:
-            bits = widths.get(kind) or draw(st.integers(1, 64))
+        bits = draw(WIDTHS[kind])
         if bits > left:
             break
         fields.append(field(f"f{len(fields)}", offset, bits, kind))
