@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes into the intent where ports are plugged, as hosts report it.
+
+It is told names only ("look at this port again") and decides from what is known when it looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from controller.errors import IntentError, StoreUnavailable
+from controller.intent.commands import Bind, Command, Unbind
+from controller.intent.intent import Intent
+from controller.reconciler.bindings import Arrivals, seat
+
+_log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+
+
+class Binder:
+    """Follows interfaces with bindings."""
+
+    def __init__(self, intent: Callable[[], Intent], submit: Callable[[Command], Awaitable[object]]) -> None:
+        self._intent = intent
+        self._submit = submit
+        self._ports: set[str] = set()
+        self._wake = asyncio.Event()
+        self._arrivals = Arrivals()
+
+    def report(self, host: str, interfaces: frozenset[str]) -> None:
+        """Take in the interface ids that are plugged on a host."""
+        first = not self._arrivals.heard_from(host)
+        self._look_at_interfaces(self._arrivals.report(host, interfaces))
+        if first:
+            # Only now can a port that is said to be here be known not to be.
+            self.look_again(self._intent().ports_on(host))
+
+    def drop(self, host: str) -> None:
+        """Forget a host that is no longer enrolled."""
+        self._look_at_interfaces(self._arrivals.drop(host))
+
+    def look_again(self, ports: Iterable[str]) -> None:
+        """Have ports looked at: something about them changed."""
+        self._ports.update(ports)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look at ports for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ports, self._ports = self._ports, set()
+            commands = [command for port in sorted(ports) if (command := self._decide(port)) is not None]
+            await asyncio.gather(*(self._write(command) for command in commands))
+
+    def _look_at_interfaces(self, interface_ids: Iterable[str]) -> None:
+        intent = self._intent()
+        ports = (intent.port_by_interface_id(interface_id) for interface_id in interface_ids)
+        self.look_again(port for port in ports if port is not None)
+
+    def _decide(self, port: str) -> Bind | Unbind | None:
+        intent = self._intent()
+        declared = intent.ports.get(port)
+        if declared is None:
+            return None
+        current = intent.host_of(port)
+        host = seat(declared.spec.interface_id or port, current, self._arrivals)
+        if host == current or (host is not None and host not in intent.hosts):
+            return None
+        return Unbind(port=port) if host is None else Bind(port=port, host=host)
+
+    async def _write(self, command: Bind | Unbind) -> None:
+        try:
+            await self._submit(command)
+        except StoreUnavailable:
+            await asyncio.sleep(_RETRY_SECONDS)
+            self.look_again((command.port,))
+        except IntentError as error:
+            # The port or host went in the meantime; whatever made it go has us look again if need be.
+            _log.debug("%s: %s", command.port, error)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what differs to ordered steps: the one place that knows the order. Pure.
+
+    map new options ─► one bundle: groups, flows, groups that go ─► unmap old options
+
+A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. Where a slot is to mean another
+option than before, what uses it goes first:
+
+    bundle: delete the flows that differ ─► unmap ─► map ─► bundle: groups, flows, groups that go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
+from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta
+from ovs_geneve.openflow.events import Bundle, MapTlv, Step, UnmapTlv
+from ovs_geneve.openflow.flow import GroupEntry, GroupKind
+from ovs_geneve.openflow.template import GroupCommand, encode_flow_delete, encode_group
+from ovs_geneve.openflow.tlv_table import TlvMap
+
+
+def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
+    """Return the steps that carry out a delta on a bridge whose TLV map is `mapped`; none if nothing differs."""
+    wanted = mapped if delta.tlv_maps is None else delta.tlv_maps
+    come, go = tuple(sorted(wanted - mapped)), tuple(sorted(mapped - wanted))
+    steps: tuple[Step, ...]
+    if _clash(come, go):
+        clear = Bundle([_delete(key) for key in delta.flows])
+        steps = clear, UnmapTlv(go), MapTlv(come), Bundle(_messages(delta, deletions=False))
+    else:
+        steps = MapTlv(come), Bundle(_messages(delta, deletions=True)), UnmapTlv(go)
+    return tuple(step for step in steps if not _is_empty(step))
+
+
+def _clash(come: Iterable[TlvMap], go: Iterable[TlvMap]) -> bool:
+    """Tell whether a new mapping needs a slot or an option that an old one still holds."""
+    slots = {old.index for old in go}
+    options = {(old.option_class, old.option_type) for old in go}
+    return any(new.index in slots or (new.option_class, new.option_type) in options for new in come)
+
+
+def _messages(delta: HostDelta, *, deletions: bool) -> list[bytes]:
+    stand = [group.message for group in delta.groups.values() if group is not None]
+    go = [_delete_group(group_id) for group_id, group in delta.groups.items() if group is None]
+    return [*stand, *_flow_messages(delta.flows, deletions=deletions), *go]
+
+
+def _flow_messages(flows: Mapping[bytes, EncodedFlow | None], *, deletions: bool) -> Iterable[bytes]:
+    for key, flow in flows.items():
+        if flow is not None:
+            yield flow.message
+        elif deletions:
+            yield _delete(key)
+
+
+def _delete(key: bytes) -> bytes:
+    # The cookie keeps us from deleting a flow that somebody else put in the place of ours.
+    return encode_flow_delete(key, cookie=OWNER_COOKIE, cookie_mask=OWNER_MASK)
+
+
+def _delete_group(group_id: int) -> bytes:
+    return encode_group(GroupCommand.DELETE, GroupEntry(group_id=group_id, kind=GroupKind.ALL))
+
+
+def _is_empty(step: Step) -> bool:
+    return not (step.messages if isinstance(step, Bundle) else step.maps)
+
+
+def excluding(delta: HostDelta, flows: Mapping[bytes, bytes], groups: Mapping[int, bytes]) -> HostDelta:
+    """Leave out what the switch refused before: `flows` and `groups` say which message it was."""
+
+    def accepted(item: EncodedFlow | EncodedGroup | None, refused: bytes | None) -> bool:
+        return item is None or item.message != refused
+
+    return HostDelta(
+        flows={key: flow for key, flow in delta.flows.items() if accepted(flow, flows.get(key))},
+        groups={
+            number: group for number, group in delta.groups.items() if accepted(group, groups.get(number))
+        },
+        tlv_maps=delta.tlv_maps,
+    )

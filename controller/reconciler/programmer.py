@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps one bridge equal to what is desired. A state machine: no loop, no clock, no socket of its own.
+
+    ABSENT ──connect──► OBSERVING ──Observed──► APPLYING ──Applied──► IDLE
+       ▲                    ▲                     │  ▲                 │
+       │ disconnect, any    └──Refused, again()───┘  └────enqueue──────┘
+
+While APPLYING, further deltas fold into one: a slow switch delays nobody and holds no more than its own size.
+What the switch refuses is left out, by name, until the compiler says something else in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from controller.compiler import groups
+from controller.compiler.cookies import parse
+from controller.hoststate import HostDelta, HostState, Observed, difference
+from controller.reconciler.plan import excluding, plan
+from controller.southbound.ports import SwitchChannel
+from ovs_geneve.openflow import events
+from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.template import message_key
+from ovs_geneve.openflow.tlv_table import TlvMap
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
+"Seconds until a refusal that leaving out flows does not cure is tried again."
+
+_COOKIE = slice(8, 16)
+_GROUP_ID = slice(12, 16)
+
+
+class Phase(Enum):
+    """Where the programming of a bridge stands."""
+
+    ABSENT = "absent"
+    OBSERVING = "observing"
+    APPLYING = "applying"
+    IDLE = "idle"
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What the switch refused, and why."""
+
+    flows: dict[bytes, bytes] = field(default_factory=dict)
+    "Message by flow key."
+    groups: dict[int, bytes] = field(default_factory=dict)
+    "Message by group."
+    objects: dict[int, str] = field(default_factory=dict)
+    "OVS's error name by the key of the object that asked for it."
+    bridge: str = ""
+    "OVS's error name where it is no object's own: the TLV map, a bundle as a whole."
+
+    def note(self, refusal: events.Refusal) -> bool:
+        """Remember one refusal; tell whether leaving something out can cure it."""
+        kind = refusal.message[1] if len(refusal.message) > 1 else None
+        if refusal.index is not None and kind == MessageType.FLOW_MOD:
+            self.flows[message_key(refusal.message)] = refusal.message
+            owner = parse(int.from_bytes(refusal.message[_COOKIE])).object_key
+        elif refusal.index is not None and kind == MessageType.GROUP_MOD:
+            group_id = int.from_bytes(refusal.message[_GROUP_ID])
+            self.groups[group_id] = refusal.message
+            owner = groups.network_key_of(group_id)
+        else:
+            self.bridge = refusal.name
+            return False
+        self.objects.setdefault(owner, refusal.name)
+        return True
+
+    def forget(self, delta: HostDelta) -> None:
+        """Give what now looks otherwise another chance."""
+        for key in delta.flows.keys() & self.flows.keys():
+            self.objects.pop(parse(int.from_bytes(self.flows.pop(key)[_COOKIE])).object_key, None)
+        for group_id in delta.groups.keys() & self.groups.keys():
+            del self.groups[group_id]
+            self.objects.pop(groups.network_key_of(group_id), None)
+
+
+class Programmer:
+    """One bridge. `desired` gives all it should hold; `on_progress` tells that `behind_since` may have moved."""
+
+    def __init__(
+        self,
+        desired: Callable[[], HostState],
+        on_progress: Callable[[], None],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._desired = desired
+        self._on_progress = on_progress
+        self._call_later = call_later
+        self._channel: SwitchChannel | None = None
+        self._mapped: frozenset[TlvMap] = frozenset()
+        self._pending = HostDelta()
+        self._pending_since: int | None = 0
+        self._flight_since: int | None = None
+        self._retry = _RETRY_FIRST
+        self.phase = Phase.ABSENT
+        self.refusals = Refusals()
+        self.messages_sent = 0
+        "Flow and group messages sent so far: what changes cost on the wire."
+
+    @property
+    def behind_since(self) -> int | None:
+        """Return the revision of the oldest change that the bridge may lack; None when it has them all."""
+        return self._pending_since if self._flight_since is None else self._flight_since
+
+    def connect(self, channel: SwitchChannel) -> None:
+        """Take a new connection, in place of one that may be still there."""
+        self._channel = channel
+        self._observe(channel)
+
+    def disconnect(self, channel: SwitchChannel) -> None:
+        """Forget a connection; the bridge keeps its flows, so what it had it still has."""
+        if channel is self._channel:
+            self._channel = None
+            self.phase = Phase.ABSENT
+            self._abandon_flight()
+            self._on_progress()
+
+    def enqueue(self, delta: HostDelta, revision: int) -> None:
+        """Have a change made; `revision` of the intent brought it."""
+        if self._pending_since is None:
+            self._pending_since = revision
+        self.refusals.forget(delta)
+        if self.phase in (Phase.IDLE, Phase.APPLYING):
+            self._pending.fold(delta)
+        if self.phase is Phase.IDLE:
+            self._flush()
+
+    def observe_again(self) -> None:
+        """Compare everything anew, as after a reconnect, once the bridge is idle."""
+        if self._channel is not None and self.phase is Phase.IDLE:
+            self._observe(self._channel)
+
+    def handle(self, channel: SwitchChannel, event: events.Event) -> None:
+        """Take in what the switch answered; an answer on a connection that was replaced means nothing."""
+        if channel is not self._channel:
+            return
+        match event:
+            case events.Observed():
+                self._observed(event)
+            case events.Applied():
+                self._applied()
+            case events.Refused():
+                self._refused(event)
+            case events.ObserveRefused():
+                self.refusals.bridge = event.refusal.name
+                self._try_later()
+            case _:
+                pass
+
+    def _observe(self, channel: SwitchChannel) -> None:
+        self.phase = Phase.OBSERVING
+        self._abandon_flight()
+        channel.observe()
+
+    def _abandon_flight(self) -> None:
+        """Count on nothing that was not acknowledged: the next observation finds what is missing."""
+        self._pending = HostDelta()
+        self._pending_since = self.behind_since
+        self._flight_since = None
+
+    def _observed(self, event: events.Observed) -> None:
+        ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
+        seen = Observed(tlv_maps=frozenset(event.tlv_maps), flows=event.flows, groups=ours)
+        self._mapped = seen.tlv_maps
+        delta = difference(self._desired(), seen)
+        self._pending = excluding(delta, self.refusals.flows, self.refusals.groups)
+        self._flush()
+
+    def _flush(self) -> None:
+        assert self._channel is not None, "only a connected bridge is programmed"
+        steps = plan(self._pending, self._mapped)
+        if self._pending.tlv_maps is not None:
+            self._mapped = self._pending.tlv_maps
+        self._pending = HostDelta()
+        self._flight_since, self._pending_since = self._pending_since, None
+        if not steps:
+            self._applied()
+            return
+        self.phase = Phase.APPLYING
+        self.messages_sent += sum(len(step.messages) for step in steps if isinstance(step, events.Bundle))
+        self._channel.apply(steps)
+
+    def _applied(self) -> None:
+        self._retry = _RETRY_FIRST
+        self.refusals.bridge = ""
+        self._flight_since = None
+        if self._pending:
+            self._flush()
+        else:
+            self.phase = Phase.IDLE
+        self._on_progress()
+
+    def _refused(self, event: events.Refused) -> None:
+        curable = [self.refusals.note(refusal) for refusal in event.refusals]
+        if curable and all(curable) and self._channel is not None:
+            self._observe(self._channel)
+        else:
+            self._try_later()
+        self._on_progress()
+
+    def _try_later(self) -> None:
+        # Not IDLE, so that deltas wait for the observation instead of meeting a bridge in an unknown state.
+        self.phase = Phase.OBSERVING
+        channel, delay = self._channel, self._retry
+        self._retry = min(2 * delay, _RETRY_MOST)
+
+        def again() -> None:
+            if channel is not None and channel is self._channel:
+                self._observe(channel)
+
+        self._call_later(delay, again)
+
+
+def refused_objects(programmers: Mapping[str, Programmer], object_key: int) -> dict[str, str]:
+    """Return OVS's error name by host, for an object that some hosts' switches refused."""
+    return {
+        host: programmer.refusals.objects[object_key]
+        for host, programmer in programmers.items()
+        if object_key in programmer.refusals.objects
+    }

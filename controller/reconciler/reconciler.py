@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps every host equal to what the compiler says.
+
+    intent changes ─► compiler ─► deltas ─► a programmer a host ─► its switch
+    host reports   ─► compiler (ports), binder (where ports are), programmers (which bridge is whose)
+
+It has no loop and no I/O of its own: everything here runs to its end when somebody calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
+
+from controller.compiler.compile import Compiler
+from controller.hoststate import HostDelta, HostFacts
+from controller.intent.intent import Intent
+from controller.intent.model import (
+    AnyObject,
+    Change,
+    HostSpec,
+    Kind,
+    NetworkSpec,
+    Object,
+    OptionPolicySpec,
+    PortSpec,
+)
+from controller.reconciler import status
+from controller.reconciler.binder import Binder
+from controller.reconciler.programmer import Phase, Programmer
+from controller.reconciler.status import Condition
+from controller.southbound.ports import HostLinks, HostReport, SwitchChannel
+from ovs_geneve.openflow.events import Event
+
+_LEAVE_SECONDS = 2.0
+"How long a host that is taken out may take to drop our flows before its bridge is given back anyway."
+
+_NO_REPORT = HostReport()
+
+
+class Reconciler:
+    """The meeting point of intent, compiler and hosts. Implements HostEvents and SwitchEvents."""
+
+    def __init__(
+        self, binder: Binder, links: HostLinks, call_later: Callable[[float, Callable[[], None]], object]
+    ) -> None:
+        self._binder = binder
+        self._links = links
+        self._call_later = call_later
+        self._channels: dict[int, SwitchChannel] = {}
+        self._reports: dict[str, HostReport] = {}
+        self._host_of: dict[int, str] = {}
+        self._progress: dict[str, asyncio.Future[None]] = {}
+        self.compiler = Compiler()
+        self.programmers: dict[str, Programmer] = {}
+
+    def start(self, intent: Intent) -> None:
+        """Begin with what is stored."""
+        objects = (held for kind in Kind for held in intent.objects(kind).values())
+        changes = [Change(kind=held.kind, name=held.name, old=None, new=held) for held in objects]
+        self.intent_changed(Intent(), intent, changes)
+
+    def intent_changed(self, before: Intent, after: Intent, changes: Sequence[Change]) -> None:
+        """Follow the intent."""
+        deltas = self.compiler.update(after, changes)
+        hosts = [change for change in changes if change.kind is Kind.HOST]
+        for change in hosts:
+            if change.new is not None:
+                self.programmers.setdefault(change.name, self._programmer(change.name))
+        for host, delta in deltas.items():
+            if host in self.programmers:
+                self.programmers[host].enqueue(delta, after.revision)
+        for change in hosts:
+            self._follow_host(change)
+        self._binder.look_again(change.name for change in changes if change.kind is Kind.PORT)
+
+    def host_reported(self, name: str, report: HostReport) -> None:
+        """Take in what a host's OVSDB tells."""
+        if name not in self.compiler.intent.hosts:
+            return
+        before = self._facts(name)
+        self._reports[name] = report
+        if report.facts is None or report.facts == before:
+            return
+        delta = self.compiler.update_ofports(name, report.facts.ofports)
+        if delta:
+            self.programmers[name].enqueue(delta, self.compiler.intent.revision)
+        if before is None or before.dpid != report.facts.dpid:
+            self._rename(name, 0 if before is None else before.dpid, report.facts.dpid)
+        if before is None or before.ofports.keys() != report.facts.ofports.keys():
+            self._binder.report(name, frozenset(report.facts.ofports))
+
+    def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Take over a bridge; it waits until a host's OVSDB says whose it is and which port is which."""
+        self._channels[dpid] = channel
+        programmer = self._programmer_of(dpid)
+        if programmer is not None:
+            programmer.connect(channel)
+
+    def switch_event(self, dpid: int, channel: SwitchChannel, event: Event) -> None:
+        """Hand an answer to the programmer that asked."""
+        programmer = self._programmer_of(dpid)
+        if programmer is not None:
+            programmer.handle(channel, event)
+
+    def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Forget a channel that ended."""
+        if self._channels.get(dpid) is channel:
+            del self._channels[dpid]
+        programmer = self._programmer_of(dpid)
+        if programmer is not None:
+            programmer.disconnect(channel)
+
+    def report(self, host: str) -> HostReport:
+        """Return what is known of a host."""
+        return self._reports.get(host, _NO_REPORT)
+
+    def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
+        """Say how an object stands."""
+        if held.kind is Kind.HOST:
+            report = self.report(held.name)
+            programmed = status.bridge_programmed(self.programmers.get(held.name))
+            return status.ACCEPTED, status.connected(report), status.provisioned(report), programmed
+        revision = self._effective_revision(held)
+        programmed = status.programmed(held.key, revision, self.hosts_concerned(held), self.programmers)
+        if held.kind is Kind.PORT:
+            return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        return status.ACCEPTED, programmed
+
+    def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
+        """Return the hosts whose bridges hold something because of an object."""
+        match held.spec:
+            case NetworkSpec():
+                return frozenset(self.compiler.hosts_with(held.name))
+            case PortSpec(network=network) | OptionPolicySpec(network=network):
+                return frozenset(self.compiler.hosts_with(network))
+            case HostSpec():
+                return frozenset((held.name,))
+            case _:
+                return frozenset(self.programmers)
+
+    async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
+        """Return once the bridges have acknowledged a revision, or one of them has refused the object."""
+        for host in sorted(hosts):
+            while self._lacks(host, revision, object_key):
+                progress = self._progress.get(host)
+                if progress is None:
+                    progress = self._progress[host] = asyncio.get_running_loop().create_future()
+                await asyncio.shield(progress)
+
+    def _lacks(self, host: str, revision: int, object_key: int) -> bool:
+        programmer = self.programmers.get(host)
+        if programmer is None or object_key in programmer.refusals.objects:
+            return False
+        return status.is_behind(programmer, revision)
+
+    def _effective_revision(self, held: AnyObject) -> int:
+        """Return the revision that what bridges hold of an object goes back to: a port also moves."""
+        binding = self.compiler.intent.bindings.get(held.name) if held.kind is Kind.PORT else None
+        return held.revision if binding is None else max(held.revision, binding.revision)
+
+    def _programmer(self, name: str) -> Programmer:
+        return Programmer(
+            lambda: self.compiler.desired(name), lambda: self._progressed(name), self._call_later
+        )
+
+    def _progressed(self, name: str) -> None:
+        progress = self._progress.pop(name, None)
+        if progress is not None and not progress.done():
+            progress.set_result(None)
+        if name not in self.compiler.intent.hosts and self.programmers[name].phase is Phase.IDLE:
+            self._release(name)
+
+    def _follow_host(self, change: Change) -> None:
+        if change.new is not None and isinstance(change.new.spec, HostSpec):
+            self._links.enrol(cast("Object[HostSpec]", change.new))
+            return
+        # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
+        self._binder.drop(change.name)
+        self.programmers[change.name].enqueue(HostDelta(tlv_maps=frozenset()), self.compiler.intent.revision)
+        self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
+
+    def _release(self, name: str) -> None:
+        if name in self.compiler.intent.hosts or name not in self.programmers:
+            return
+        del self.programmers[name]
+        facts = self._facts(name)
+        if facts is not None and self._host_of.get(facts.dpid) == name:
+            del self._host_of[facts.dpid]
+        self._reports.pop(name, None)
+        self._progress.pop(name, None)
+        self.compiler.update_ofports(name, {})
+        self._links.release(name)
+
+    def _facts(self, name: str) -> HostFacts | None:
+        return self.report(name).facts
+
+    def _rename(self, name: str, old_dpid: int, dpid: int) -> None:
+        """Follow a host's bridge to another dpid, or to none."""
+        if self._host_of.get(old_dpid) == name:
+            del self._host_of[old_dpid]
+            if old_dpid in self._channels:
+                self.programmers[name].disconnect(self._channels[old_dpid])
+        if dpid:
+            self._host_of[dpid] = name
+            if dpid in self._channels:
+                self.programmers[name].connect(self._channels[dpid])
+
+    def _programmer_of(self, dpid: int) -> Programmer | None:
+        return self.programmers.get(self._host_of.get(dpid, ""))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users are told about an object: conditions, made on demand from what programmers and links know. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from controller.reconciler.programmer import Phase, Programmer
+from controller.southbound.ports import HostReport, LinkState
+
+
+class Truth(StrEnum):
+    """The value of a condition, spelled as Kubernetes does."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One statement about an object."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str = ""
+
+
+ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
+
+
+def programmed(
+    object_key: int, revision: int, hosts: Iterable[str], programmers: Mapping[str, Programmer]
+) -> Condition:
+    """Say whether every bridge concerned has an object as of its revision."""
+    pending: list[str] = []
+    absent: list[str] = []
+    for host in sorted(hosts):
+        programmer = programmers.get(host)
+        error = "" if programmer is None else programmer.refusals.objects.get(object_key, "")
+        if error:
+            return _not("Programmed", error, f"{host}: the switch refused it with {error}")
+        if programmer is None:
+            absent.append(host)
+        elif is_behind(programmer, revision):
+            (absent if programmer.phase is Phase.ABSENT else pending).append(host)
+    if absent:
+        return _not("Programmed", "HostUnreachable", f"not connected: {', '.join(absent)}")
+    if pending:
+        return _not("Programmed", "Pending", f"not acknowledged yet: {', '.join(pending)}")
+    return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def is_behind(programmer: Programmer, revision: int) -> bool:
+    """Tell whether a bridge may lack a change of this revision."""
+    return programmer.behind_since is not None and programmer.behind_since <= revision
+
+
+def bound(host: str | None) -> Condition:
+    """Say where a port is plugged."""
+    if host is None:
+        message = "no enrolled host has an interface with its iface-id"
+        return _not("Bound", "NotPlugged", message)
+    return Condition(type="Bound", status=Truth.TRUE, reason="Plugged", message=host)
+
+
+def connected(report: HostReport) -> Condition:
+    """Say whether a host's OVSDB answers."""
+    if report.state is LinkState.CONNECTED:
+        return Condition(type="Connected", status=Truth.TRUE, reason="Connected")
+    problem = report.problem
+    if problem is not None:
+        return _not("Connected", problem.reason, problem.message)
+    return _not("Connected", "HostUnreachable", "its OVSDB does not answer, or it has not called in")
+
+
+def provisioned(report: HostReport) -> Condition:
+    """Say whether a host's bridge and vport are as declared."""
+    if report.problem is not None and report.state is LinkState.CONNECTED:
+        return _not("Provisioned", report.problem.reason, report.problem.message)
+    if report.provisioned:
+        return Condition(type="Provisioned", status=Truth.TRUE, reason="Provisioned")
+    return Condition(type="Provisioned", status=Truth.UNKNOWN, reason="Pending")
+
+
+def bridge_programmed(programmer: Programmer | None) -> Condition:
+    """Say whether a host's bridge holds all it should."""
+    if programmer is None or programmer.phase is Phase.ABSENT:
+        return _not("Programmed", "HostUnreachable", "no OpenFlow connection")
+    if programmer.refusals.bridge:
+        return _not("Programmed", programmer.refusals.bridge, "the switch refused its TLV map or a bundle")
+    if programmer.refusals.objects:
+        first = sorted(programmer.refusals.objects.values())[0]
+        return _not("Programmed", first, f"{len(programmer.refusals.objects)} objects refused")
+    if programmer.behind_since is not None:
+        return _not("Programmed", "Pending", "not acknowledged yet")
+    return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def _not(type_: str, reason: str, message: str) -> Condition:
+    return Condition(type=type_, status=Truth.FALSE, reason=reason, message=message)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the reconciler asks of the channels to hosts, and what they tell it. Who implements them is not its business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from controller.hoststate import HostFacts
+from controller.intent.model import HostSpec, Object
+from ovs_geneve.openflow.events import Event, Step
+
+
+class SwitchChannel(Protocol):
+    """One OpenFlow connection to one bridge. Answers come as events, in the order of the questions."""
+
+    def observe(self) -> None:
+        """Ask for everything of ours that the bridge holds; Observed or ObserveRefused follows."""
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        """Carry out steps; Applied or Refused follows."""
+
+
+class SwitchEvents(Protocol):
+    """Where a switch channel reports to."""
+
+    def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Take over a bridge that is ready."""
+
+    def switch_event(self, dpid: int, channel: SwitchChannel, event: Event) -> None:
+        """Take in an answer."""
+
+    def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Forget a channel that ended."""
+
+
+class LinkState(Enum):
+    """How a host's OVSDB stands towards us."""
+
+    WAITING = "waiting"
+    "Not connected: it is being dialled, or has not called in."
+    CONNECTED = "connected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a host is not as declared, for people and programs."""
+
+    reason: str
+    'One word in camel case: "BridgeNotOwned".'
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport:
+    """All that is known about a host from its OVSDB."""
+
+    state: LinkState = LinkState.WAITING
+    facts: HostFacts | None = None
+    "None until the database was read for the first time; the last ones while it is away."
+    provisioned: bool = False
+    "Bridge, vport and controller are as declared, as far as OVSDB tells."
+    ovs_version: str = ""
+    system_id: str = ""
+    problem: Problem | None = None
+
+
+class HostLinks(Protocol):
+    """The OVSDB side of all hosts."""
+
+    def enrol(self, host: Object[HostSpec]) -> None:
+        """Keep a host provisioned as declared from now on; a second call changes what is declared."""
+
+    def release(self, name: str) -> None:
+        """Take what is ours off a host, if it answers, and forget it."""
+
+
+class HostEvents(Protocol):
+    """Where host links report to."""
+
+    def host_reported(self, name: str, report: HostReport) -> None:
+        """Take in what a host's OVSDB tells now."""
