@@ -153,7 +153,7 @@ def _bind(intent: Intent, command: Bind) -> Decision:
     spec = BindingSpec(host=command.host)
     if held is not None and held.spec == spec:
         return Decision(result=held)
-    new = Object[Spec](
+    new: AnyObject = Object(
         kind=Kind.BINDING, name=command.port, key=port.key, spec=spec, revision=intent.revision + 1
     )
     return Decision(changes=(_change(held, new),), result=new, created=held is None)

@@ -206,7 +206,7 @@ def difference(before: Intent, after: Intent) -> tuple[Change, ...]:
     return tuple(
         Change(kind=kind, name=name, old=old, new=new)
         for kind in Kind
-        for name in sorted(before.objects(kind).keys() | after.objects(kind).keys())
+        for name in sorted({*before.objects(kind), *after.objects(kind)})
         if (old := before.get(kind, name)) != (new := after.get(kind, name))
     )
 

@@ -91,7 +91,7 @@ class IntentService:
         """
         if self._writer is None:
             raise StoreUnavailable("the controller is stopping")
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(command=command, answer=answer))
         self._wake.set()
         return await answer

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from controller.errors import Invalid
 from controller.intent.checks.documents import (
@@ -15,19 +16,34 @@ from controller.intent.checks.documents import (
 )
 from controller.intent.intent import Intent
 from controller.intent.model import Address, HostSpec, Kind, Tunables
+from ovs_geneve.errors import EncodeError
+from ovs_geneve.ovsdb.remote import parse_remote
 
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
-_REMOTE = re.compile(r"unix:/?[^\s]+|(tcp|ssl):(\[[0-9A-Fa-f:.]+(%\w+)?\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _ECN_BITS = 0x03
 
 
 def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
     """Check a host; the order of its endpoints is kept, the first is preferred."""
+    spec = replace(spec, ovsdb=_settle_ovsdb(spec.ovsdb))
     _check_form(spec)
     _check_tunables(spec.tunables)
     _check_endpoints(intent, name, spec.endpoints)
     _check_identity(intent, name, spec)
     return spec
+
+
+def _settle_ovsdb(text: str | None) -> str | None:
+    """Spell a remote the one way OVS does, so that two spellings of one place are seen to be the same."""
+    if text is None:
+        return None
+    try:
+        remote = parse_remote(text)
+    except EncodeError as error:
+        raise Invalid("ovsdb-invalid", str(error), pointer="/ovsdb") from error
+    if remote.passive:
+        raise Invalid("ovsdb-invalid", f"{text}: want unix:, tcp: or ssl: to dial", pointer="/ovsdb")
+    return str(remote)
 
 
 def _check_form(spec: HostSpec) -> None:
@@ -37,12 +53,6 @@ def _check_form(spec: HostSpec) -> None:
             "bridge-invalid",
             f"{spec.bridge!r}: want 1 to 15 letters, digits, '_', '.', '-'",
             pointer="/bridge",
-        )
-    if spec.ovsdb is not None and not _REMOTE.fullmatch(spec.ovsdb):
-        raise Invalid(
-            "ovsdb-invalid",
-            f"{spec.ovsdb!r}: want unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT",
-            pointer="/ovsdb",
         )
     if spec.system_id is not None:
         check_external_id(spec.system_id, "/system_id")
