@@ -10,8 +10,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 
@@ -159,7 +160,8 @@ def vswitchd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vswitchd]:
     running.stop()
 
 
-_NAMES = count()
+# The dummy datapath gives a port the first number in its name, plus 100 after "br": hence letters only.
+_NAMES = map("".join, product(ascii_lowercase, repeat=3))
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def switch(vswitchd: Vswitchd) -> Iterator[Switch]:
 
 def make_switch(vswitchd: Vswitchd) -> Iterator[Switch]:
     """Make a bridge with two dummy ports, 1 and 2, and a flow-based GENEVE port, 10."""
-    name = f"br{next(_NAMES)}"
+    name = f"sw-{next(_NAMES)}"
     vswitchd.vsctl(
         *("add-br", name, "--", "set", "bridge", name, "datapath_type=system"),
         *("protocols=OpenFlow13,OpenFlow15", "fail_mode=secure"),
