@@ -111,7 +111,7 @@ class Daemons:
             time.sleep(0.01)
 
 
-@pytest.fixture()
+@pytest.fixture
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
     """Nothing runs yet; whatever the test starts is ended."""
     everything = Daemons(tmp_path)
@@ -119,7 +119,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
     everything.end_all()
 
 
-@pytest.fixture()
+@pytest.fixture
 def ovsdb(daemons: Daemons) -> Daemons:
     """A real ovsdb-server with an initialised, empty Open_vSwitch database."""
     daemons.create_database()
@@ -128,7 +128,7 @@ def ovsdb(daemons: Daemons) -> Daemons:
     return daemons
 
 
-@pytest.fixture()
+@pytest.fixture
 def host(ovsdb: Daemons) -> Daemons:
     """As `ovsdb`, with an ovs-vswitchd on dummy devices."""
     ovsdb.start_vswitchd()
@@ -138,7 +138,7 @@ def host(ovsdb: Daemons) -> Daemons:
 async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
     """Wait until the condition holds; it is only looked at, so the loop goes on."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - most of what is watched has no event to wait for
             await asyncio.sleep(0.005)
 
 
