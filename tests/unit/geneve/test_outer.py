@@ -154,6 +154,8 @@ def test_later_fragments_say_so():
     later = find_geneve(101, ipv6(head + b"rest", protocol=44))
     assert isinstance(later, LaterFragment)
     assert later.fragment == Fragment(identification=77, offset=64, more=True)
+    # The middle of a datagram that began with destination options: no header is read out of it.
+    assert find_geneve(101, ipv6(bytes([60]) + head[1:] + bytes([17, 255]) + bytes(6), protocol=44)) is None
 
 
 @pytest.mark.parametrize(
