@@ -43,7 +43,7 @@ def settings(**wanted: object) -> LabSettings:
     # Sockets need short paths: not pytest's tmp_path.
     directory = Path(tempfile.mkdtemp(prefix="lab"))
     shutil.rmtree(directory)
-    return LabSettings(name=f"t{directory.name[3:].translate(_PLAIN)}".lower(), directory=directory, **wanted)  # type: ignore[arg-type]
+    return LabSettings(name=f"t{directory.name[3:].translate(_PLAIN)}".lower(), directory=directory, **wanted)  # type: ignore[arg-type]  # whatever the test asks for
 
 
 _PLAIN = str.maketrans("_", "0")
