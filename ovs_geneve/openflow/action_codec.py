@@ -66,6 +66,7 @@ _DELETE_FIELD = struct.Struct("!HHIH4s10x")
 _NICIRA = struct.Struct("!HHIH6x")
 _PROPERTY = struct.Struct("!HH")
 _ACTION = struct.Struct("!HH")
+_PAIR = struct.Struct("!Hxx")  # OVS pads a 16-bit property inside its length
 
 _NXM_1 = 1
 _TUN_METADATA_NUMBERS = range(40, 104)
@@ -157,9 +158,9 @@ def _controller(action: Controller) -> bytes:
     # Defaults are left out, as OVS does when it dumps the action (encode_CONTROLLER).
     properties = b""
     if action.max_len != 0xFFFF:
-        properties += _property(_NXAC2PT_MAX_LEN, action.max_len.to_bytes(2))
+        properties += _property(_NXAC2PT_MAX_LEN, _PAIR.pack(action.max_len))
     if action.controller_id:
-        properties += _property(_NXAC2PT_CONTROLLER_ID, action.controller_id.to_bytes(2))
+        properties += _property(_NXAC2PT_CONTROLLER_ID, _PAIR.pack(action.controller_id))
     if action.userdata:
         properties += _property(_NXAC2PT_USERDATA, action.userdata)
     if action.meter_id is not None:
@@ -234,6 +235,8 @@ def _canonical_set_field(action: bytes) -> bytes:
     masked = number & 1
     if oxm_class != _NXM_1 or number >> 1 not in _TUN_METADATA_NUMBERS:
         return action
+    if 8 + payload > len(action) or masked and payload % 2:
+        raise DecodeError("set_field", f"{payload} bytes in an action of {len(action)}")
     width = payload // 2 if masked else payload
     value = int.from_bytes(action[8 : 8 + width])
     mask = int.from_bytes(action[8 + width : 8 + payload]) if masked else 0

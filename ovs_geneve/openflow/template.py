@@ -29,7 +29,8 @@ OFPG_BUCKET_ALL = 0xFFFFFFFF
 _ANY = 0xFFFFFFFF
 "OFP_NO_BUFFER, OFPP_ANY and OFPG_ANY alike."
 
-_MAX_MESSAGE = 0xFFFF
+_MAX_MESSAGE = 0xFFF8
+"A message's 16-bit length, rounded down to the 8 bytes to which everything is padded."
 
 # ofp_header; cookie, cookie_mask, table, command, idle, hard, priority, buffer, out_port, out_group,
 # flags, importance; the match's type and length (openflow-1.5.1 7.3.4.2).
@@ -61,8 +62,7 @@ def encode_flow_add(flow: Flow, *, xid: int = 0) -> bytes:
     pad = _PADS[match_length % 8]
     tail = _instructions(flow)
     length = _MATCH_AT + match_length + len(pad) + len(tail)
-    if length > _MAX_MESSAGE:
-        raise EncodeError("flow", f"{length} bytes: a message has at most {_MAX_MESSAGE}")
+    _fits("flow", length)
     head = _FLOW_MOD.pack(
         OFP_VERSION,
         OFPT_FLOW_MOD,
@@ -209,9 +209,11 @@ def _covers_half(mask: int | None, shift: int) -> bool:
 
 def _action_place(flow: Flow, index: int) -> tuple[int, int]:
     match_length = 4 + len(flow.match.raw)
+    if not 0 <= index < len(flow.actions):
+        raise EncodeError("template", f"there is no action {index}")
     start = _MATCH_AT + match_length + -match_length % 8 + _APPLY.size
-    action = flow.actions[index]
     start += len(encode_actions(flow.actions[:index]))
+    action = flow.actions[index]
     match action:
         case Output() | Group():
             return start + 4, 4
@@ -239,8 +241,7 @@ def encode_group(command: GroupCommand, entry: GroupEntry, *, xid: int = 0) -> b
     """
     buckets = b"" if command is GroupCommand.DELETE else encode_buckets(entry)
     length = _GROUP_MOD.size + len(buckets)
-    if length > _MAX_MESSAGE:
-        raise EncodeError("group", f"{length} bytes: a message has at most {_MAX_MESSAGE}")
+    _fits("group", length)
     head = _GROUP_MOD.pack(
         OFP_VERSION,
         OFPT_GROUP_MOD,
@@ -274,8 +275,14 @@ def _bucket(kind: GroupKind, bucket: Bucket, place: int) -> bytes:
 
 
 def _instructions(flow: Flow) -> bytes:
-    tail = b""
-    if flow.actions:
-        actions = encode_actions(flow.actions)
-        tail = _APPLY.pack(4, 8 + len(actions)) + actions
-    return tail if flow.goto is None else tail + _GOTO.pack(1, 8, flow.goto)
+    tail = b"" if flow.goto is None else _GOTO.pack(1, 8, flow.goto)
+    if not flow.actions:
+        return tail
+    actions = encode_actions(flow.actions)
+    _fits("flow", len(actions))
+    return _APPLY.pack(4, 8 + len(actions)) + actions + tail
+
+
+def _fits(what: str, length: int) -> None:
+    if length > _MAX_MESSAGE:
+        raise EncodeError(what, f"{length} bytes: a message has at most {_MAX_MESSAGE}")

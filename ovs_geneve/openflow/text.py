@@ -59,17 +59,20 @@ _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[20
 
 
 def render_flow(flow: Flow, tables: TableNames = _NO_NAMES) -> str:
-    """Render a flow as `ovs-ofctl add-flow` takes it; `tables` names tables by number."""
-    head = [f"table={_table(flow.table, tables)}", f"priority={flow.priority}"]
-    if flow.cookie:
-        head.insert(0, f"cookie={flow.cookie:#x}")
+    """Render a flow as `ovs-ofctl dump-flows` lays it out and `add-flow` takes it.
+
+    `tables` names tables by number. ovs-ofctl itself fails to read a few masks: some of ip_frag, and
+    IPv6 masks that start with a decimal digit.
+    """
+    head = [f"cookie={flow.cookie:#x}"] if flow.cookie else []
+    head.append(f"table={_table(flow.table, tables)}")
     if flow.idle_timeout:
         head.append(f"idle_timeout={flow.idle_timeout}")
     if flow.hard_timeout:
         head.append(f"hard_timeout={flow.hard_timeout}")
     match = render_match(flow.match)
-    head += [match] if match else []
-    return f"{','.join(head)} actions={_instructions(flow, tables)}"
+    head.append(f"priority={flow.priority}{',' if match else ''}{match}")
+    return f"{', '.join(head)} actions={_instructions(flow, tables)}"
 
 
 def render_match(match: Match) -> str:

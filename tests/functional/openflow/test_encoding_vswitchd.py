@@ -110,7 +110,7 @@ def test_tables_by_name(switch: Switch) -> None:
     )
     flow = Flow(table=3, priority=1, match=Match.of((f.IN_PORT, 1)), actions=(Resubmit(4),), goto=4)
     text = render_flow(flow, {3: "classify", 4: "l2"})
-    assert text == "table=classify,priority=1,in_port=1 actions=resubmit(,l2),goto_table:l2"
+    assert text == "table=classify, priority=1,in_port=1 actions=resubmit(,l2),goto_table:l2"
     switch.vswitchd.ofctl("--names", "add-flow", switch.name, text)
     assert list(observed(switch)) == [flow.key]
 
