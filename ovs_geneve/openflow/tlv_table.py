@@ -34,7 +34,7 @@ _EXPERIMENTER = Struct("!II")
 _MOD = Struct("!H6x")
 _REPLY = Struct("!IH10x")
 _MAP = Struct("!HBBH2x")
-_REPLY_OFFSET = 8 + _EXPERIMENTER.size
+_BODY_OFFSET = 8 + _EXPERIMENTER.size
 
 
 class TlvCommand(IntEnum):
@@ -82,6 +82,16 @@ def encode_tlv_mod(command: TlvCommand, maps: Iterable[TlvMap] = (), *, xid: int
     return _encode(NXT_TLV_TABLE_MOD, _MOD.pack(command) + body, xid)
 
 
+def decode_tlv_mod(message: bytes) -> tuple[TlvCommand, tuple[TlvMap, ...]]:
+    """Decode NXT_TLV_TABLE_MOD: what a switch does with ours."""
+    body = _body(message, NXT_TLV_TABLE_MOD, _MOD.size)
+    (command,) = _MOD.unpack_from(body)
+    try:
+        return TlvCommand(command), _decode_maps(body[_MOD.size :])
+    except ValueError as error:
+        raise DecodeError("tlv table command", str(command)) from error
+
+
 def encode_tlv_request(*, xid: int = 0) -> bytes:
     """Encode NXT_TLV_TABLE_REQUEST."""
     return _encode(NXT_TLV_TABLE_REQUEST, b"", xid)
@@ -89,27 +99,27 @@ def encode_tlv_request(*, xid: int = 0) -> bytes:
 
 def decode_tlv_reply(message: bytes) -> TlvTable:
     """Decode NXT_TLV_TABLE_REPLY."""
-    _check_subtype(message)
-    space = len(message) - _REPLY_OFFSET - _REPLY.size
-    if space < 0 or space % _MAP.size:
-        raise DecodeError("tlv table reply", f"{len(message)} bytes")
-    max_space, max_fields = _REPLY.unpack_from(message, _REPLY_OFFSET)
-    return TlvTable(
-        max_space=max_space, max_fields=max_fields, maps=_decode_maps(message[_REPLY_OFFSET + _REPLY.size :])
-    )
+    body = _body(message, NXT_TLV_TABLE_REPLY, _REPLY.size)
+    max_space, max_fields = _REPLY.unpack_from(body)
+    return TlvTable(max_space=max_space, max_fields=max_fields, maps=_decode_maps(body[_REPLY.size :]))
 
 
 def _encode(subtype: int, body: bytes, xid: int) -> bytes:
     return encode_message(MessageType.EXPERIMENTER, _EXPERIMENTER.pack(NICIRA, subtype) + body, xid=xid)
 
 
-def _check_subtype(message: bytes) -> None:
+def _body(message: bytes, wanted: int, fixed: int) -> bytes:
+    """Return what follows the experimenter header, after checking kind and length."""
     header = decode_header(message)
-    if header.type != MessageType.EXPERIMENTER or len(message) < _REPLY_OFFSET:
-        raise DecodeError("tlv table reply", f"message type {header.type}, {len(message)} bytes")
+    if header.type != MessageType.EXPERIMENTER or len(message) < _BODY_OFFSET:
+        raise DecodeError("tlv table message", f"message type {header.type}, {len(message)} bytes")
     experimenter, subtype = _EXPERIMENTER.unpack_from(message, 8)
-    if (experimenter, subtype) != (NICIRA, NXT_TLV_TABLE_REPLY):
-        raise DecodeError("tlv table reply", f"experimenter {experimenter:#x}, subtype {subtype}")
+    if (experimenter, subtype) != (NICIRA, wanted):
+        raise DecodeError("tlv table message", f"experimenter {experimenter:#x}, subtype {subtype}")
+    space = len(message) - _BODY_OFFSET - fixed
+    if space < 0 or space % _MAP.size:
+        raise DecodeError("tlv table message", f"{len(message)} bytes")
+    return message[_BODY_OFFSET:]
 
 
 def _decode_maps(body: bytes) -> tuple[TlvMap, ...]:

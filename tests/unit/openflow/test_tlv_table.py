@@ -7,6 +7,7 @@ from ovs_geneve.errors import DecodeError, EncodeError
 from ovs_geneve.openflow.tlv_table import (
     TlvCommand,
     TlvMap,
+    decode_tlv_mod,
     decode_tlv_reply,
     encode_tlv_mod,
     encode_tlv_request,
@@ -31,6 +32,12 @@ tlv_maps = st.builds(
 
 def test_mod_is_what_ofctl_sends():
     assert encode_tlv_mod(TlvCommand.ADD, [MAP], xid=2) == MOD
+
+
+def test_mod_is_decoded_as_a_switch_does():
+    assert decode_tlv_mod(MOD) == (TlvCommand.ADD, (MAP,))
+    with pytest.raises(DecodeError, match="command"):
+        decode_tlv_mod(MOD[:17] + b"\x03" + MOD[18:])
 
 
 def test_clear_carries_no_map():
