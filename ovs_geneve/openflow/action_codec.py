@@ -235,7 +235,7 @@ def _canonical_set_field(action: bytes) -> bytes:
     masked = number & 1
     if oxm_class != _NXM_1 or number >> 1 not in _TUN_METADATA_NUMBERS:
         return action
-    if 8 + payload > len(action) or masked and payload % 2:
+    if 8 + payload > len(action) or (masked and payload % 2):
         raise DecodeError("set_field", f"{payload} bytes in an action of {len(action)}")
     width = payload // 2 if masked else payload
     value = int.from_bytes(action[8 : 8 + width])
