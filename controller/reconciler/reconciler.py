@@ -29,7 +29,7 @@ from controller.intent.model import (
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
 from controller.reconciler.programmer import Phase, Programmer
-from controller.reconciler.status import Condition
+from controller.reconciler.status import Condition, HostProgress
 from controller.southbound.ports import HostLinks, HostReport, SwitchChannel
 from ovs_geneve.openflow.events import Event
 
@@ -115,6 +115,18 @@ class Reconciler:
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
+
+    def progress(self, host: str) -> HostProgress:
+        """Return how far the programming of a host is."""
+        desired = self.compiler.desired(host)
+        programmer = self.programmers.get(host)
+        return HostProgress(
+            phase=Phase.ABSENT.value if programmer is None else programmer.phase.value,
+            flows=len(desired.flows),
+            groups=len(desired.groups),
+            messages_sent=0 if programmer is None else programmer.messages_sent,
+            behind_since=0 if programmer is None else programmer.behind_since,
+        )
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""

@@ -29,6 +29,19 @@ class Condition:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostProgress:
+    """How far the programming of a host's bridge is."""
+
+    phase: str
+    flows: int
+    "That the bridge should hold."
+    groups: int
+    messages_sent: int
+    behind_since: int | None
+    "Revision of the oldest change it may lack."
+
+
 ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
 
 

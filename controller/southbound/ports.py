@@ -67,6 +67,16 @@ class HostReport:
     problem: Problem | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingHost:
+    """A stranger: its OVSDB called in, and no host is declared with its system-id."""
+
+    system_id: str
+    remote: str
+    "Where it called from."
+    ovs_version: str
+
+
 class HostLinks(Protocol):
     """The OVSDB side of all hosts."""
 

@@ -61,8 +61,8 @@ class HostProvision:
     owner: str
     "Who we are; two controllers of one fabric share it."
     dpid: Dpid
-    controller: str
-    "The OpenFlow target, as `ovs-vsctl set-controller` takes it."
+    controller: str | None
+    "The OpenFlow target, as `ovs-vsctl set-controller` takes it; None where the bridge's own socket is dialled."
     bridge: str = "br-int"
     datapath_type: str = ""
     "Empty for the kernel's, netdev for the userspace datapath."
@@ -76,7 +76,7 @@ class HostProvision:
 
     def __post_init__(self) -> None:
         for field, text in (("owner", self.owner), ("controller", self.controller), ("bridge", self.bridge)):
-            if not text:
+            if text == "":
                 raise EncodeError(field, "empty")
         dpid(self.dpid)
         unknown = self.protocols - _KNOWN_PROTOCOLS
@@ -190,14 +190,14 @@ def _new_bridge(desired: HostProvision, root: OpenVSwitch) -> list[Operation]:
         "protocols": desired.protocols,
         "other_config": {"datapath-id": _dpid_text(desired.dpid)},
         "external_ids": mark,
-        "controller": {NamedUuid("controller")},
+        "controller": set() if desired.controller is None else {NamedUuid("controller")},
         "ports": {NamedUuid("local"), *(_port_id(index) for index in range(len(desired.vports)))},
     }
     return [
         Insert("Interface", {"name": desired.bridge, "type": "internal", "external_ids": mark}, "local_if"),
         _insert_port(desired.bridge, NamedUuid("local"), NamedUuid("local_if"), mark),
         *_insert_vports(enumerate(desired.vports), mark),
-        Insert("Controller", {**_controller_columns(desired), "external_ids": mark}, "controller"),
+        *_insert_controller(desired),
         Insert("Bridge", row, "bridge"),
         Mutate(
             "Open_vSwitch", where_uuid(root.uuid), (Mutation("bridges", "insert", {NamedUuid("bridge")}),)
@@ -266,17 +266,24 @@ def _set_key(column: str, key: str, value: str) -> tuple[Mutation, Mutation]:
 
 
 def _controllers(desired: HostProvision, replica: Replica, bridge: Bridge) -> Iterator[Operation]:
-    """Keep one controller of ours, the one with the right target if there is one."""
+    """Keep one controller of ours, the one with the right target if there is one, or none if none is wanted."""
     ours = _owned(_present(replica, Controller, bridge.controller), desired.owner)
     ordered = sorted(ours, key=lambda row: (row.target != desired.controller, row.uuid))
-    wanted = _controller_columns(desired)
-    if not ordered:
-        yield Insert("Controller", {**wanted, "external_ids": {OWNER_KEY: desired.owner}}, "controller")
+    kept, gone = (ordered[:1], ordered[1:]) if desired.controller is not None else ([], ordered)
+    for row in kept:
+        if changed := _differing(_controller_columns(desired), row):
+            yield Update("Controller", where_uuid(row.uuid), changed)
+    if gone:
+        yield _mutate_set(bridge, "controller", "delete", {row.uuid for row in gone})
+    if desired.controller is not None and not kept:
+        yield from _insert_controller(desired)
         yield _mutate_set(bridge, "controller", "insert", {NamedUuid("controller")})
-    elif changed := _differing(wanted, ordered[0]):
-        yield Update("Controller", where_uuid(ordered[0].uuid), changed)
-    if len(ordered) > 1:
-        yield _mutate_set(bridge, "controller", "delete", {row.uuid for row in ordered[1:]})
+
+
+def _insert_controller(desired: HostProvision) -> Iterator[Insert]:
+    if desired.controller is not None:
+        mark = {OWNER_KEY: desired.owner}
+        yield Insert("Controller", {**_controller_columns(desired), "external_ids": mark}, "controller")
 
 
 def _present(replica: Replica, kind: type[T], uuids: Iterable[UUID]) -> Iterator[T]:
