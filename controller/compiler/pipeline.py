@@ -27,6 +27,8 @@ class Table(IntEnum):
     "Sets the VNI and every option the network carries."
     NEIGHBOURS = 30
     "Answers ARP and ND from the port table."
+    ADVERTISE = 35
+    "Completes an ND answer: OVS sets the option of an advertisement only where a flow matches its type."
     FORWARD = 40
     "Destination MAC: a local port, a host, or all of them."
     PEERS = 50

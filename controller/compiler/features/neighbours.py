@@ -35,6 +35,7 @@ from ovs_geneve.openflow.fields import (
     ICMPV6_CODE,
     ICMPV6_TYPE,
     IP_PROTO,
+    IP_TTL,
     IPV6_DST,
     IPV6_SRC,
     ND_OPTIONS_TYPE,
@@ -47,27 +48,42 @@ from ovs_geneve.openflow.flow import Flow, Match, TermLike
 
 OFPP_IN_PORT = 0xFFFFFFF8
 
+_ND_HOP_LIMIT = 255
+"Receivers drop anything less: it proves that no router was on the way (RFC 4861 7.1.2)."
+
 
 def flows(port: PortView) -> Iterator[Flow]:
     """Yield the answers to who has the port's addresses: the same on every host of the network."""
     for address in port.ipv4:
-        yield _answer(port, _arp_question(address), _arp_reply(port.mac, address))
+        reply = (*_arp_reply(port.mac, address), Output(OFPP_IN_PORT))
+        yield _answer(port, _arp_question(address), reply, goto=None)
     for address in port.ipv6:
-        yield _answer(port, _solicitation(address), _advertisement(port.mac, address))
+        yield _answer(port, _solicitation(address), _advertisement(address), goto=Table.ADVERTISE)
 
 
-def _answer(port: PortView, question: tuple[TermLike, ...], reply: tuple[Action, ...]) -> Flow:
+def advertise_flow() -> Flow:
+    """Return the one flow that completes and sends every ND answer; its sender is set by then."""
+    match = Match.of(
+        (ETH_TYPE, IPV6), (IP_PROTO, ICMPV6), (ICMPV6_TYPE, NEIGHBOUR_ADVERTISEMENT), (ICMPV6_CODE, 0)
+    )
+    return Flow(
+        table=Table.ADVERTISE,
+        priority=Priority.EXACT,
+        match=match,
+        actions=(Move(ETH_SRC, ND_TLL, 48), Output(OFPP_IN_PORT)),
+    )
+
+
+def _answer(
+    port: PortView, question: tuple[TermLike, ...], reply: tuple[Action, ...], goto: Table | None
+) -> Flow:
     to_all: TermLike = (ETH_DST, MULTICAST_BIT, MULTICAST_BIT)
     return Flow(
         table=Table.NEIGHBOURS,
         priority=Priority.EXACT,
         match=Match.of((TUN_ID, port.vni), to_all, *question),
-        actions=(
-            Move(ETH_SRC, ETH_DST, 48),
-            SetField(ETH_SRC, port.mac),
-            *reply,
-            Output(OFPP_IN_PORT),
-        ),
+        actions=(Move(ETH_SRC, ETH_DST, 48), SetField(ETH_SRC, port.mac), *reply),
+        goto=goto,
     )
 
 
@@ -95,12 +111,12 @@ def _solicitation(address: int) -> tuple[TermLike, ...]:
     )
 
 
-def _advertisement(mac: int, address: int) -> tuple[Action, ...]:
+def _advertisement(address: int) -> tuple[Action, ...]:
     return (
         Move(IPV6_SRC, IPV6_DST, 128),
         SetField(IPV6_SRC, address),
         SetField(ICMPV6_TYPE, NEIGHBOUR_ADVERTISEMENT),
         SetField(ND_OPTIONS_TYPE, TARGET_LINK_LAYER_ADDRESS),
         SetField(ND_RESERVED, SOLICITED_OVERRIDE),
-        SetField(ND_TLL, mac),
+        SetField(IP_TTL, _ND_HOP_LIMIT),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.compiler.features import neighbours
 from controller.compiler.features.protocols import (
     ARP,
     ICMPV6,
@@ -38,6 +39,7 @@ def flows() -> Iterator[Flow]:
     yield _oam_ends_here()
     yield from _unproved_sources()
     yield from _neighbour_discovery()
+    yield neighbours.advertise_flow()
 
 
 def _oam_ends_here() -> Flow:
