@@ -30,8 +30,8 @@ MAX_SOCKET_PATH = 107
 START_SECONDS = 15.0
 "100,000 rows take a few seconds to read."
 
-_BACKOFF = (0.02, 5.0)
-_HEALTHY_SECONDS = 10.0
+_BACKOFF = (0.02, 2.0)
+_HEALTHY_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _PROGRAMS: Mapping[str, str] = {
     "ovsdb-server": "install Open vSwitch",
