@@ -6,13 +6,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from ovs_geneve.ovsdb.client import OvsdbClient
+from tests.functional.ovsdb.pki import Authority
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
@@ -135,6 +140,18 @@ def host(ovsdb: Daemons) -> Daemons:
     return ovsdb
 
 
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def free_port() -> int:
+    """Give a TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
     """Wait until the condition holds; it is only looked at, so the loop goes on."""
     async with asyncio.timeout(seconds):
@@ -142,7 +159,21 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
             await asyncio.sleep(0.005)
 
 
-async def within(seconds: float, awaitable: Awaitable[object]) -> object:
-    """Await with a limit."""
-    async with asyncio.timeout(seconds):
-        return await awaitable
+@asynccontextmanager
+async def running(client: OvsdbClient) -> AsyncIterator[OvsdbClient]:
+    """Run a client, ready, for the length of a block."""
+    async with started(client):
+        async with asyncio.timeout(10):
+            await client.ready()
+        yield client
+
+
+@asynccontextmanager
+async def started(client: OvsdbClient) -> AsyncIterator[OvsdbClient]:
+    """Run a client for the length of a block, ready or not."""
+    task = asyncio.create_task(client.run())
+    try:
+        yield client
+    finally:
+        await client.close()
+        await task
