@@ -123,7 +123,7 @@ class Channel(asyncio.Protocol):
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > MAX_UNSENT:
             self.abort(f"peer leaves more than {MAX_UNSENT} bytes unread")
-        return True
+        return self._reason is None
 
     def pull(self) -> None:
         """Write what there is to write, now and in the next turns of the loop."""

@@ -12,7 +12,8 @@ For any Ryu or os-ken app, with or without the rest of this package:
     def on_reply(self, ev): ev.msg.maps
 
 `install` replaces nothing of os-ken: it calls what os-ken itself calls while it is imported (a version's
-`oxm_types` and `oxm_fields.generate`, `_register_exp_type`, `ofp_event`'s maker of event classes).
+`oxm_types` and `oxm_fields.generate`, `register_action_type`, `_register_exp_type`, `ofp_event`'s maker of event
+classes).
 
 A value is an int, or bytes of exactly the mapped length. An int is encoded in 4 bytes, or the next multiple of
 4 that holds it; OVS pads on the left, so that fits every longer field, but keep value and mask of one match
@@ -22,6 +23,7 @@ equally long. What os-ken decodes is an int that knows its length, and encodes t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from struct import Struct
 from typing import Any
 
 from os_ken.controller import ofp_event
@@ -54,6 +56,9 @@ from ovs_geneve.openflow.tlv_table import (
 _NX = ofproto_common.NX_EXPERIMENTER_ID
 _EXPERIMENTER_HEADER = 16
 _FIRST_FIELD = 40
+_FIRST_HEADER = oxm_fields.OFPXMC_NXM_1 << 7 | _FIRST_FIELD
+"Class and field of tun_metadata0, as the upper 23 bits of an OXM header."
+_SET_FIELD = Struct("!2xHI")
 _MODULES = (
     (ofproto_v1_3, ofproto_v1_3_parser),
     (ofproto_v1_4, ofproto_v1_4_parser),
@@ -112,7 +117,7 @@ def _encode_int(value: int) -> bytes:
     if value < 0:
         raise EncodeError("tun_metadata", f"{value} is negative")
     words = max(1, (value.bit_length() + 31) // 32)
-    return value.to_bytes(getattr(value, "length", 4 * words), "big")
+    return value.to_bytes(getattr(value, "length", 0) or 4 * words, "big")
 
 
 def install() -> None:
@@ -121,6 +126,8 @@ def install() -> None:
         if not any(field.name == "tun_metadata0" for field in ofproto.oxm_types):
             ofproto.oxm_types.extend(_fields())
             oxm_fields.generate(ofproto.__name__)
+            register = parser.OFPAction.register_action_type
+            register(ofproto.OFPAT_SET_FIELD, ofproto.OFP_ACTION_SET_FIELD_SIZE)(_set_field(parser))
         if (_NX, NXT_TLV_TABLE_REPLY) not in parser.OFPExperimenter._subtypes:
             for subtype, message in _messages(parser).items():
                 parser._register_exp_type(_NX, subtype)(message)
@@ -149,6 +156,23 @@ def _fields() -> list[Any]:
         oxm_fields.NiciraExtended1(f"tun_metadata{index}", _FIRST_FIELD + index, TunMetadata)
         for index in range(MAX_INDEX + 1)
     ]
+
+
+def _set_field(parser: Any) -> Any:
+    """Make a decoder for OFPAT_SET_FIELD that takes an option set to 0: OVS strips it to no bytes at all."""
+
+    class OFPActionSetField(parser.OFPActionSetField):  # type: ignore[misc]  # os-ken is untyped
+        @classmethod
+        def parser(cls, buf: bytes, offset: int) -> Any:
+            length, header = _SET_FIELD.unpack_from(buf, offset)
+            index = (header >> 9) - _FIRST_HEADER
+            if header & 0xFF or not 0 <= index <= MAX_INDEX:
+                return super().parser(buf, offset)
+            action = cls(**{f"tun_metadata{index}": OptionData(b"")})
+            action.len = length
+            return action
+
+    return OFPActionSetField
 
 
 def _message_class(datapath: Any, subtype: int) -> Any:

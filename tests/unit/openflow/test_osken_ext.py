@@ -78,6 +78,19 @@ def test_what_was_decoded_encodes_to_the_same_bytes(datapath):
     assert encoded(again) == wire
 
 
+def test_an_option_set_to_zero_comes_back_without_bytes(datapath):
+    parser = datapath.ofproto_parser
+    actions = [parser.OFPActionSetField(tun_metadata63=b"\x05"), parser.OFPActionOutput(1)]
+    wire = encoded(flow_mod(datapath, parser.OFPMatch(), actions))
+    stripped = wire.replace(bytes.fromhex("0001ce0105"), bytes.fromhex("0001ce0000"))
+    assert stripped != wire
+    first, second = decoded(datapath, stripped).instructions[0].actions
+    assert isinstance(first, parser.OFPActionSetField)
+    assert (first.key, first.value, second.port) == ("tun_metadata63", 0, 1)
+    again = encoded(flow_mod(datapath, parser.OFPMatch(), [first]))
+    assert bytes.fromhex("0001ce0400000000") in again
+
+
 def test_fields_are_named_in_moves():
     osken_ext.install()
     datapath = ProtocolDesc(version=6)
