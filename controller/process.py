@@ -125,12 +125,12 @@ async def serve(settings: Settings) -> None:
 
 
 def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Config:
-    app = create_app(process)
-    common = {"app": app, "log_config": None, "lifespan": "off", "access_log": False}
+    config = uvicorn.Config(create_app(process), log_config=None, lifespan="off", access_log=False)
     if settings.rest.startswith("unix:"):
-        return uvicorn.Config(**common, uds=settings.rest.removeprefix("unix:"))
-    address, port = _address(settings.rest)
-    return uvicorn.Config(**common, host=address, port=port)
+        config.uds = settings.rest.removeprefix("unix:")
+    else:
+        config.host, config.port = _address(settings.rest)
+    return config
 
 
 def _address(text: str) -> tuple[str, int]:

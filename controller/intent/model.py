@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Generic, NewType, TypeVar
+from typing import Generic, Literal, NewType, TypeVar
 
 from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.values import Vni
@@ -61,9 +61,9 @@ class Tunables:
     """Outer header settings of a host's GENEVE vport (ovs-vswitchd.conf.db(5), Tunnel Options)."""
 
     csum: bool = True
-    ttl: int | str | None = None
+    ttl: int | Literal["inherit"] | None = None
     'A number, "inherit", or None for the system default.'
-    tos: int | str | None = None
+    tos: int | Literal["inherit"] | None = None
     'A TOS byte without ECN bits, "inherit", or None for 0.'
     df_default: bool = True
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from operator import itemgetter
-from typing import assert_never
+from typing import Literal, assert_never
 from uuid import UUID
 
 from controller.intent.model import (
@@ -230,8 +230,10 @@ def _decode_host(row: _Row) -> HostSpec:
     )
 
 
-def _decode_tunable(text: str | None) -> int | str | None:
-    return text if text is None or text == "inherit" else int(text)
+def _decode_tunable(text: str | None) -> int | Literal["inherit"] | None:
+    if text is None:
+        return None
+    return "inherit" if text == "inherit" else int(text)
 
 
 def _decode_network(row: _Row) -> NetworkSpec:

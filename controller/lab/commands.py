@@ -131,6 +131,12 @@ def daemons_of(directory: Path) -> frozenset[int]:
     return frozenset(found)
 
 
+def controllers_of(directory: Path) -> frozenset[int]:
+    """Return the controllers whose state directory this is."""
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return frozenset(pid for pid in pids if {"controller", str(directory)} <= set(command_line(pid)))
+
+
 def end(pids: Iterable[int], sig: signal.Signals = signal.SIGKILL, timeout: float = 10.0) -> None:
     """Send a signal to these processes and wait until they have ended. Raises LabError when one does not."""
     descriptors = {pid: fd for pid in pids if (fd := _open(pid)) is not None}

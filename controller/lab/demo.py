@@ -20,6 +20,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from controller.api.documents import to_layout
 from controller.compiler.cookies import Feature, parse
 from controller.lab.beside import ControllerBeside
 from controller.lab.lab import Lab
@@ -27,10 +28,9 @@ from controller.lab.settings import LabSettings, Underlay
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.capture import read_capture
 from ovs_geneve.geneve.describe import describe, index_layouts, render_tree
-from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
+from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.geneve.outer import OuterPacket, find_geneve
 from ovs_geneve.geneve.packet import decode
-from ovs_geneve.values import option_class, option_type
 
 TOPOLOGY = Path(__file__).with_name("topology.yaml")
 
@@ -200,17 +200,8 @@ def _wire(story: Story, lab: Lab) -> None:
 
 
 def _layout() -> OptionLayout:
-    document = next(d for collection, _, d in documents() if collection == "option-schemas")
-    fields = [
-        OptionField(name=f["name"], kind=FieldKind(f["type"]), offset=f["offset"], bits=f["bits"])
-        for f in document["fields"]
-    ]
-    return OptionLayout(
-        name="context",
-        option_class=option_class(int(document["class"], 0)),
-        option_type=option_type(document["type"]),
-        length=document["length"],
-        fields=tuple(fields),
+    return next(
+        to_layout(document, name) for collection, name, document in documents() if "schema" in collection
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 from uuid import UUID
 
 from controller.compiler.pipeline import TUNNEL_NAME, TUNNEL_OFPORT
@@ -17,7 +16,7 @@ from ovs_geneve.ovsdb.provision import HostProvision
 from ovs_geneve.ovsdb.replica import Replica
 from ovs_geneve.ovsdb.rows import Bridge, Interface, OpenVSwitch, Port, by_name, by_uuid, each
 from ovs_geneve.values import Dpid, OfPort
-from ovs_geneve.vport import INHERIT, GeneveVport
+from ovs_geneve.vport import GeneveVport
 
 OLDEST_OVS = (2, 13)
 "Older ones lack the ND fields that answer neighbour solicitations, or take no groups in bundles."
@@ -87,8 +86,8 @@ def provision_of(
         ofport_request=OfPort(TUNNEL_OFPORT),
         dst_port=tunnel_port,
         csum=tunables.csum,
-        ttl=_number_or_inherit(tunables.ttl),
-        tos=_number_or_inherit(tunables.tos),
+        ttl=tunables.ttl,
+        tos=tunables.tos,
         df_default=tunables.df_default,
     )
     return HostProvision(
@@ -125,7 +124,3 @@ def _interfaces(replica: Replica, ports: frozenset[UUID]) -> Iterator[Interface]
 def _version(text: str) -> tuple[int, ...]:
     parts = text.split(".")[:2]
     return tuple(int("".join(c for c in part if c.isdigit()) or "0") for part in parts)
-
-
-def _number_or_inherit(value: int | str | None) -> int | Literal["inherit"] | None:
-    return INHERIT if isinstance(value, str) else value

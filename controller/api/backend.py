@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API asks of the controller behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from controller.intent.commands import Delete, Put
+from controller.intent.intent import Intent
+from controller.intent.model import AnyObject
+from controller.intent.service import Result
+from controller.reconciler.status import Condition, HostProgress
+from controller.southbound.ports import HostReport, WaitingHost
+
+
+class Controller(Protocol):
+    """The running controller (`controller.process.ControllerProcess`)."""
+
+    version: str
+
+    @property
+    def intent(self) -> Intent:
+        """The intent as committed last."""
+
+    async def submit(self, command: Put | Delete) -> Result:
+        """Decide on a command and store what it changes; IntentError or StoreUnavailable otherwise."""
+
+    def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
+        """Say how an object stands."""
+
+    def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
+        """Return the hosts whose bridges hold something because of an object."""
+
+    async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
+        """Return once bridges have acknowledged a revision, or one has refused the object."""
+
+    def report(self, host: str) -> HostReport:
+        """Return what a host's OVSDB tells."""
+
+    def progress(self, host: str) -> HostProgress:
+        """Return how far the programming of a host is."""
+
+    def waiting_hosts(self) -> tuple[WaitingHost, ...]:
+        """Return strangers that called in."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Say whether requests can be served, and why not."""

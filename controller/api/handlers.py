@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The routes. Each kind of object has the same four; what differs is the document."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, ClassVar
+
+from litestar import Controller as Routes
+from litestar import Response, delete, get, put
+from litestar.params import Parameter
+
+from controller.api import schema
+from controller.api.backend import Controller
+from controller.api.documents import to_spec
+from controller.api.parameters import (
+    etag,
+    parse_duration,
+    parse_etag,
+    parse_label,
+    parse_none_match,
+    parse_wait,
+)
+from controller.api.schema import ControllerView, Document, ListView, ObjectView, TunnelListView
+from controller.api.views import controller_view, object_view, tunnels_view
+from controller.errors import NotFound
+from controller.intent.commands import Delete, Put
+from controller.intent.model import AnyObject, Kind, object_id
+
+_Limit = Annotated[int, Parameter(ge=1, le=1000, description="Objects a page.")]
+_Wait = Annotated[
+    str | None, Parameter(description='"programmed": answer when every bridge concerned acknowledged it.')
+]
+_Timeout = Annotated[str, Parameter(description="How long to wait: 5s, 500ms. Then the answer is 202.")]
+_IfMatch = Annotated[str | None, Parameter(header="If-Match", description="The ETag it must have.")]
+_IfNoneMatch = Annotated[str | None, Parameter(header="If-None-Match", description="*: only create.")]
+
+
+class Collection(Routes):
+    """The objects of one kind."""
+
+    kind: ClassVar[Kind]
+
+    @get("/", summary="List")
+    async def list_objects(
+        self,
+        backend: Controller,
+        limit: _Limit = 100,
+        cursor: Annotated[str, Parameter(description="`next` of the page before.")] = "",
+        label: Annotated[str | None, Parameter(description="KEY=VALUE: only those that have it.")] = None,
+    ) -> ListView:
+        """List objects by name, a page at a time."""
+        intent = backend.intent
+        wanted = parse_label(label)
+        held = intent.objects(self.kind)
+        names = sorted(
+            name for name, one in held.items() if name > cursor and (wanted is None or wanted in one.labels)
+        )
+        page = names[:limit]
+        return ListView(
+            revision=intent.revision,
+            items=[object_view(backend, held[name]) for name in page],
+            next=page[-1] if len(names) > limit else None,
+        )
+
+    @get("/{name:str}", summary="Get")
+    async def get_object(self, backend: Controller, name: str) -> Response[ObjectView]:
+        """Get one object."""
+        return _shown(backend, self._find(backend, name), 200)
+
+    @put("/{name:str}", summary="Create or replace", status_code=200)
+    async def put_object(
+        self,
+        backend: Controller,
+        name: str,
+        data: Document,
+        wait: _Wait = None,
+        timeout: _Timeout = "5s",
+        if_match: _IfMatch = None,
+        if_none_match: _IfNoneMatch = None,
+    ) -> Response[ObjectView]:
+        """Make the object so; the same document again changes nothing."""
+        waits, seconds = parse_wait(wait), parse_duration(timeout)
+        command = Put(
+            kind=self.kind,
+            name=name,
+            spec=to_spec(data, name, backend.intent),
+            labels=tuple(data.labels.items()),
+            if_match=parse_etag(if_match),
+            if_none_match=parse_none_match(if_none_match),
+        )
+        result = await backend.submit(command)
+        held = result.object or self._find(backend, name)
+        status = 201 if result.created else 200
+        if waits and not await _programmed(backend, backend.hosts_concerned(held), held, seconds):
+            status = 202
+        return _shown(backend, held, status)
+
+    @delete("/{name:str}", summary="Delete", status_code=204)
+    async def delete_object(
+        self,
+        backend: Controller,
+        name: str,
+        wait: _Wait = None,
+        timeout: _Timeout = "5s",
+        if_match: _IfMatch = None,
+    ) -> Response[None]:
+        """Take the object away."""
+        waits, seconds = parse_wait(wait), parse_duration(timeout)
+        held = self._find(backend, name)
+        hosts = backend.hosts_concerned(held)
+        await backend.submit(Delete(kind=self.kind, name=name, if_match=parse_etag(if_match)))
+        done = not waits or await _programmed(backend, hosts, held, seconds)
+        return Response(None, status_code=204 if done else 202)
+
+    def _find(self, backend: Controller, name: str) -> AnyObject:
+        held = backend.intent.get(self.kind, name)
+        if held is None:
+            raise NotFound("not-found", f"there is no {object_id(self.kind, name)}")
+        return held
+
+
+class Hosts(Collection):
+    """Machines that take part in the overlay."""
+
+    path = "/hosts"
+    kind = Kind.HOST
+    tags = ("hosts",)
+    signature_namespace = {"Document": schema.HostDocument}
+
+
+class Networks(Collection):
+    """Virtual networks."""
+
+    path = "/networks"
+    kind = Kind.NETWORK
+    tags = ("networks",)
+    signature_namespace = {"Document": schema.NetworkDocument}
+
+
+class Ports(Collection):
+    """Logical ports."""
+
+    path = "/ports"
+    kind = Kind.PORT
+    tags = ("ports",)
+    signature_namespace = {"Document": schema.PortDocument}
+
+
+class OptionSchemas(Collection):
+    """GENEVE options that users declared."""
+
+    path = "/option-schemas"
+    kind = Kind.OPTION_SCHEMA
+    tags = ("option-schemas",)
+    signature_namespace = {"Document": schema.OptionSchemaDocument}
+
+
+class OptionPolicies(Collection):
+    """What is let in, by options."""
+
+    path = "/option-policies"
+    kind = Kind.OPTION_POLICY
+    tags = ("option-policies",)
+    signature_namespace = {"Document": schema.OptionPolicyDocument}
+
+
+@get("/tunnels", summary="Tunnels", tags=["status"])
+async def tunnels(backend: Controller) -> TunnelListView:
+    """List the pairs of hosts that have a network in common."""
+    return tunnels_view(backend)
+
+
+@get("/status", summary="Status", tags=["status"])
+async def status(backend: Controller) -> ControllerView:
+    """Show the controller and its hosts, strangers that called in among them."""
+    return controller_view(backend)
+
+
+@get("/healthz", summary="Is the process alive", tags=["status"])
+async def healthz() -> dict[str, str]:
+    """Answer as long as the loop turns."""
+    return {"status": "ok"}
+
+
+@get("/readyz", summary="Can requests be served", tags=["status"])
+async def readyz(backend: Controller) -> Response[dict[str, str]]:
+    """Answer 200 when commands can be stored, 503 with the reason when not."""
+    ready, reason = backend.ready()
+    body = {"status": "ok"} if ready else {"status": "not ready", "reason": reason}
+    return Response(body, status_code=200 if ready else 503)
+
+
+async def _programmed(backend: Controller, hosts: frozenset[str], held: AnyObject, seconds: float) -> bool:
+    """Wait for the bridges; tell whether they made it in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await backend.acknowledged(hosts, backend.intent.revision, held.key)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _shown(backend: Controller, held: AnyObject, status_code: int) -> Response[ObjectView]:
+    headers = {"ETag": etag(held.revision)}
+    return Response(object_view(backend, held), status_code=status_code, headers=headers)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents of the REST API: the only place where their JSON keys are spelled.
+
+Unknown fields are refused. What the fields mean is in `controller.intent.model`; `documents.py` converts.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Labels = Annotated[dict[str, str], Meta(description="For filtering lists; no meaning to the controller.")]
+OptionValues = Annotated[
+    dict[str, dict[str, int | str]],
+    Meta(description="Values by option schema, then field.", examples=[{"context": {"tier": 2, "zone": 7}}]),
+]
+
+
+class _Document(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
+    labels: Labels = field(default_factory=dict)
+
+
+class EndpointDocument(Struct, forbid_unknown_fields=True):
+    """An underlay address of a host."""
+
+    address: Annotated[str, Meta(examples=["192.0.2.11"])]
+
+
+class TunnelDocument(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Outer header settings of a host's GENEVE vport."""
+
+    csum: bool = True
+    ttl: int | Literal["inherit"] | None = None
+    tos: int | Literal["inherit"] | None = None
+    df_default: bool = True
+
+
+class HostDocument(_Document, kw_only=True):
+    """A machine that takes part in the overlay."""
+
+    kind: Literal["ovs"] = "ovs"
+    ovsdb: Annotated[
+        str | None,
+        Meta(description="Where to dial its OVSDB; null when it calls in.", examples=["tcp:192.0.2.11:6640"]),
+    ] = None
+    system_id: Annotated[
+        str | None, Meta(description="external_ids:system-id of a host that calls in; its name by default.")
+    ] = None
+    endpoints: Annotated[list[EndpointDocument], Meta(description="Tunnel endpoints, preferred first.")]
+    bridge: str = "br-int"
+    datapath: Literal["auto", "system", "netdev"] = "auto"
+    tunnel: TunnelDocument = field(default_factory=TunnelDocument)
+
+
+class NetworkDocument(_Document, kw_only=True):
+    """A virtual network."""
+
+    vni: Annotated[int | None, Meta(description="Null leaves it to the allocator.", examples=[100])] = None
+    options: Annotated[list[str], Meta(description="Option schemas that its packets carry.")] = field(
+        default_factory=list
+    )
+    values: OptionValues = field(default_factory=dict)
+
+
+class PortDocument(_Document, kw_only=True):
+    """A logical port."""
+
+    network: str
+    mac: Annotated[str, Meta(examples=["02:00:00:00:00:01"])]
+    addresses: Annotated[list[str], Meta(examples=[["10.0.0.1", "2001:db8::1"]])] = field(
+        default_factory=list
+    )
+    interface_id: Annotated[
+        str | None, Meta(description="external_ids:iface-id of its OVS interface; its name by default.")
+    ] = None
+    options: OptionValues = field(default_factory=dict)
+
+
+class FieldDocument(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A field of an option; bit offsets count from the most significant bit of the data."""
+
+    name: str
+    type: Literal["uint", "flags", "ipv4", "ipv6", "mac", "bytes"] = "uint"
+    offset: int
+    bits: int
+
+
+class OptionSchemaDocument(_Document, kw_only=True):
+    """A GENEVE option."""
+
+    class_: Annotated[int | str, Meta(examples=["0xff00"])] = field(name="class")
+    type: Annotated[int | str, Meta(description="Bit 7 set means critical.")]
+    length: Annotated[int, Meta(description="Bytes of data: a multiple of 4, at most 124.")]
+    fields: list[FieldDocument] = field(default_factory=list)
+    allow_registered: Annotated[
+        bool, Meta(description="Lets the class lie outside IANA's experimental range.")
+    ] = False
+
+
+class SelectorDocument(Struct, forbid_unknown_fields=True):
+    """Which ports a policy is about; without a port all of the network."""
+
+    port: str | None = None
+
+
+class MatchDocument(Struct, forbid_unknown_fields=True):
+    """What packets a policy is about."""
+
+    option: Annotated[
+        dict[str, int | str],
+        Meta(description="SCHEMA.FIELD to VALUE or VALUE/MASK.", examples=[{"context.tier": "2/0xff"}]),
+    ] = field(default_factory=dict)
+
+
+class OptionPolicyDocument(_Document, kw_only=True):
+    """Lets traffic to ports in, or drops it, by its options."""
+
+    network: str
+    priority: int = 100
+    direction: Literal["ingress"] = "ingress"
+    to: SelectorDocument = field(default_factory=SelectorDocument)
+    match: MatchDocument = field(default_factory=MatchDocument)
+    action: Literal["allow", "drop"]
+
+
+Document = HostDocument | NetworkDocument | PortDocument | OptionSchemaDocument | OptionPolicyDocument
+
+
+class ConditionView(Struct):
+    """One statement about an object."""
+
+    type: Annotated[str, Meta(examples=["Programmed"])]
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+
+
+class ProgressView(Struct, kw_only=True):
+    """How far the programming of a host's bridge is."""
+
+    phase: str
+    flows: int
+    groups: int
+    messages_sent: int
+    behind_since: int | None
+
+
+class StatusView(Struct, kw_only=True, omit_defaults=True):
+    """What the controller knows of an object; which members there are depends on the kind."""
+
+    conditions: list[ConditionView]
+    host: str | UnsetType | None = UNSET
+    "Of a port: where it is plugged."
+    overhead: int | UnsetType = UNSET
+    "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
+    slot: int | UnsetType = UNSET
+    "Of an option schema: its tun_metadata index."
+    ovs_version: str | UnsetType = UNSET
+    progress: ProgressView | UnsetType = UNSET
+
+
+class ObjectView(Struct, kw_only=True):
+    """An object as stored, and how it stands."""
+
+    kind: str
+    name: str
+    revision: Annotated[int, Meta(description="Its ETag.")]
+    spec: Document
+    status: StatusView
+
+
+class ListView(Struct, kw_only=True):
+    """A page of objects, by name."""
+
+    revision: Annotated[int, Meta(description="Of the whole intent, when the page was read.")]
+    items: list[ObjectView]
+    next: Annotated[str | None, Meta(description="Cursor of the next page; null on the last.")] = None
+
+
+class TunnelEndView(Struct):
+    """One end of a tunnel."""
+
+    host: str
+    address: str
+
+
+class TunnelView(Struct, kw_only=True):
+    """A pair of hosts that have a network in common."""
+
+    source: TunnelEndView
+    destination: TunnelEndView
+    networks: list[str]
+    programmed: Annotated[bool, Meta(description="Both bridges hold all they should.")]
+
+
+class TunnelListView(Struct, kw_only=True):
+    """All tunnels."""
+
+    revision: int
+    items: list[TunnelView]
+
+
+class WaitingHostView(Struct):
+    """A host that called in and is not declared."""
+
+    system_id: str
+    remote: str
+    ovs_version: str
+
+
+class ControllerView(Struct, kw_only=True):
+    """The controller as a whole."""
+
+    version: str
+    revision: int
+    objects: dict[str, int]
+    hosts: dict[str, StatusView]
+    waiting: list[WaitingHostView]
+
+
+class Problem(Struct, kw_only=True, omit_defaults=True):
+    """What was wrong with a request (RFC 9457)."""
+
+    type: Annotated[str, Meta(examples=["/problems/vni-taken"])]
+    title: str
+    status: int
+    detail: str
+    pointer: Annotated[str, Meta(description="RFC 6901 pointer into the document sent.")] = ""
+    holder: Annotated[str, Meta(description="The object in the way, as kind/name.")] = ""

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST API as an ASGI application."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from litestar import Litestar, Router
+from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.middleware import ASGIMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from controller.api import handlers, problems
+from controller.api.backend import Controller
+from controller.errors import IntentError, StoreUnavailable
+
+MAX_BODY = 1 << 20
+"Bytes; the largest document is a few kilobytes."
+
+_MAX_REQUEST_ID = 128
+
+
+def create_app(backend: Controller) -> Litestar:
+    """Build the API over a running controller."""
+    v1 = Router(
+        path="/v1",
+        route_handlers=[
+            handlers.Hosts,
+            handlers.Networks,
+            handlers.Ports,
+            handlers.OptionSchemas,
+            handlers.OptionPolicies,
+            handlers.tunnels,
+            handlers.status,
+        ],
+    )
+    return Litestar(
+        route_handlers=[v1, handlers.healthz, handlers.readyz],
+        dependencies={"backend": Provide(lambda: backend, sync_to_thread=False)},
+        exception_handlers={
+            IntentError: problems.intent_refused,
+            StoreUnavailable: problems.store_unavailable,
+            ValidationException: problems.invalid_document,
+            HTTPException: problems.http_error,
+            Exception: problems.unexpected,
+        },
+        middleware=[RequestId()],
+        openapi_config=OpenAPIConfig(
+            title="ovs-geneve",
+            version=backend.version,
+            description="An SDN controller for GENEVE overlays on Open vSwitch, with options you declare.",
+            path="/v1",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=MAX_BODY,
+        signature_types=[Controller],
+        logging_config=None,
+    )
+
+
+class RequestId(ASGIMiddleware):
+    """Gives every answer the X-Request-Id of its request, or one of ours."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Pass the request on (litestar calls this)."""
+        request_id = Headers.from_scope(scope).get("x-request-id") or uuid4().hex
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableScopeHeaders(message)["X-Request-Id"] = request_id[:_MAX_REQUEST_ID]
+            await send(message)
+
+        await next_app(scope, receive, send_with_id)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API shows: objects with their status, tunnels, the controller as a whole. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from controller.api.backend import Controller
+from controller.api.documents import to_document
+from controller.api.schema import (
+    ConditionView,
+    ControllerView,
+    ObjectView,
+    ProgressView,
+    StatusView,
+    TunnelEndView,
+    TunnelListView,
+    TunnelView,
+    WaitingHostView,
+)
+from controller.intent.model import (
+    Address,
+    AnyObject,
+    HostSpec,
+    Kind,
+    NetworkSpec,
+    Object,
+    OptionSchemaSpec,
+    PortSpec,
+)
+
+OUTER_IPV4 = 50
+"Bytes that GENEVE without options adds over IPv4: Ethernet 14, IPv4 20, UDP 8, GENEVE 8."
+
+_OPTION_HEADER = 4
+
+SHOWN = (Kind.HOST, Kind.NETWORK, Kind.PORT, Kind.OPTION_SCHEMA, Kind.OPTION_POLICY)
+
+
+def object_view(controller: Controller, held: AnyObject) -> ObjectView:
+    """Show an object as stored, and how it stands."""
+    return ObjectView(
+        kind=held.kind.value,
+        name=held.name,
+        revision=held.revision,
+        spec=to_document(held, controller.intent),
+        status=status_view(controller, held),
+    )
+
+
+def status_view(controller: Controller, held: AnyObject) -> StatusView:
+    """Show how an object stands."""
+    view = StatusView(
+        conditions=[
+            ConditionView(c.type, c.status.value, c.reason, c.message) for c in controller.conditions(held)
+        ]
+    )
+    match held.spec:
+        case PortSpec():
+            view.host = controller.intent.host_of(held.name)
+        case NetworkSpec(options=options):
+            view.overhead = OUTER_IPV4 + sum(_wire_length(controller, name) for name in options)
+        case OptionSchemaSpec(slot=slot) if slot is not None:
+            view.slot = slot
+        case HostSpec():
+            view.ovs_version = controller.report(held.name).ovs_version
+            progress = controller.progress(held.name)
+            view.progress = ProgressView(
+                phase=progress.phase,
+                flows=progress.flows,
+                groups=progress.groups,
+                messages_sent=progress.messages_sent,
+                behind_since=progress.behind_since,
+            )
+        case _:
+            pass
+    return view
+
+
+def controller_view(controller: Controller) -> ControllerView:
+    """Show the controller as a whole."""
+    intent = controller.intent
+    return ControllerView(
+        version=controller.version,
+        revision=intent.revision,
+        objects={kind.value: len(intent.objects(kind)) for kind in SHOWN},
+        hosts={name: status_view(controller, host) for name, host in sorted(intent.hosts.items())},
+        waiting=[
+            WaitingHostView(host.system_id, host.remote, host.ovs_version)
+            for host in controller.waiting_hosts()
+        ],
+    )
+
+
+def tunnels_view(controller: Controller) -> TunnelListView:
+    """Show every pair of hosts that has a network in common."""
+    return TunnelListView(revision=controller.intent.revision, items=list(_tunnels(controller)))
+
+
+def _tunnels(controller: Controller) -> Iterator[TunnelView]:
+    intent = controller.intent
+    networks = {
+        name: frozenset(intent.ports[port].spec.network for port in intent.ports_on(name))
+        for name in intent.hosts
+    }
+    behind = {name: controller.progress(name).behind_since is not None for name in intent.hosts}
+    for one, other in combinations(sorted(intent.hosts), 2):
+        ends = _ends(intent.hosts[one], intent.hosts[other])
+        common = networks[one] & networks[other]
+        if common and ends is not None:
+            yield TunnelView(
+                source=TunnelEndView(one, str(ends[0])),
+                destination=TunnelEndView(other, str(ends[1])),
+                networks=sorted(common),
+                programmed=not behind[one] and not behind[other],
+            )
+
+
+def _ends(one: Object[HostSpec], other: Object[HostSpec]) -> tuple[Address, Address] | None:
+    """Return the endpoints between which two hosts talk, None when they have no family in common."""
+    for address in other.spec.endpoints:
+        for own in one.spec.endpoints:
+            if own.version == address.version:
+                return own, address
+    return None
+
+
+def _wire_length(controller: Controller, schema: str) -> int:
+    return _OPTION_HEADER + controller.intent.option_schemas[schema].spec.layout.length

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CLI's side of the REST API: requests, and problems put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+import httpx
+
+DEFAULT_SERVER = "127.0.0.1:6680"
+
+COLLECTIONS = {
+    "host": "hosts",
+    "network": "networks",
+    "port": "ports",
+    "option-schema": "option-schemas",
+    "option-policy": "option-policies",
+    "tunnel": "tunnels",
+}
+"Collection by kind."
+
+
+class Refused(click.ClickException):
+    """Raised when the controller refuses a request; shows the problem's field and holder."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        text = str(problem.get("detail", problem))
+        if problem.get("pointer"):
+            text = f"{problem['pointer']}: {text}"
+        super().__init__(text)
+
+
+class Client:
+    """One controller, at ADDRESS:PORT or unix:PATH."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        path = server.removeprefix("unix:")
+        if path != server:
+            transport = httpx.HTTPTransport(uds=path)
+            self._http = httpx.Client(transport=transport, base_url="http://controller", timeout=310)
+        else:
+            self._http = httpx.Client(base_url=f"http://{server.removeprefix('http://')}", timeout=310)
+
+    def get(self, path: str, **query: str) -> Any:
+        """GET a path under /v1."""
+        return self._ask("GET", path, query=query).json()
+
+    def each(self, collection: str) -> Iterator[dict[str, Any]]:
+        """Yield all objects of a collection."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.get(collection, cursor=cursor)
+            yield from page["items"]
+            cursor = page.get("next")
+
+    def put(self, path: str, document: Mapping[str, Any], **query: str) -> httpx.Response:
+        """PUT an object."""
+        return self._ask("PUT", path, document=document, query=query)
+
+    def delete(self, path: str, **query: str) -> None:
+        """DELETE an object."""
+        self._ask("DELETE", path, query=query)
+
+    def _ask(
+        self, method: str, path: str, *, query: Mapping[str, str], document: object = None
+    ) -> httpx.Response:
+        try:
+            answer = self._http.request(method, f"/v1/{path}", params=dict(query), json=document)
+        except httpx.TransportError as error:
+            raise click.ClickException(
+                f"no controller at {self.server}: {error} (start one: ovs-geneve controller, or name it: --server)"
+            ) from error
+        if answer.is_error:
+            raise Refused(answer.json() if "json" in answer.headers.get("content-type", "") else {})
+        return answer
+
+
+def collection_of(kind: str) -> str:
+    """Return the collection of a kind, spelled either way; refuse others."""
+    if kind in COLLECTIONS.values():
+        return kind
+    if kind not in COLLECTIONS:
+        raise click.UsageError(f"{kind!r} is no kind: want one of {', '.join(COLLECTIONS)}")
+    return COLLECTIONS[kind]
+
+
+def server_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --server to a command."""
+    return click.option(
+        "--server",
+        envvar="OVS_GENEVE_SERVER",
+        default=DEFAULT_SERVER,
+        show_default=True,
+        help="ADDRESS:PORT or unix:PATH of the controller.",
+    )(command)
