@@ -13,8 +13,8 @@ peer does not read.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Protocol
@@ -29,8 +29,6 @@ from ovs_geneve.openflow.messages import (
     encode_hello,
     encode_hello_failed,
 )
-
-LOG = logging.getLogger(__name__)
 
 PROBE_XID = 0xFFFF_FFFF
 "The xid of our echo requests: outside what sessions and os-ken apps use."
@@ -248,7 +246,7 @@ class Channel(asyncio.Protocol):
             silence = 0.0
         self._arm(self._timing.probe - silence, self._probe)
 
-    def _arm(self, delay: float, action: _Action) -> None:
+    def _arm(self, delay: float, action: Callable[[], object]) -> None:
         self._cancel_timer()
         if self._transport is not None:
             self._timer = self._loop.call_later(delay, action)
@@ -257,10 +255,6 @@ class Channel(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-class _Action(Protocol):
-    def __call__(self) -> None: ...
 
 
 def _set_no_delay(transport: asyncio.Transport) -> None:

@@ -15,8 +15,12 @@ from ovs_geneve.openflow.channel import Channel
 LOG = logging.getLogger(__name__)
 
 FIRST_RETRY = 0.1
-"Seconds after which a lost or refused connection is dialled again; doubled up to LAST_RETRY."
+"Seconds after which a lost connection is dialled again: as fast as a vswitchd restarts."
 LAST_RETRY = 2.0
+"What the pause grows to while connections are refused or end at once."
+
+PATIENCE = 10.0
+"Seconds for a connect and for a TLS handshake."
 
 BACKLOG = 1024
 "After a restart of the controller all switches come at once."
@@ -38,16 +42,17 @@ class Dialler:
             await self._task
 
     async def _run(self, connect: _Connect) -> None:
+        loop = asyncio.get_running_loop()
         delay = FIRST_RETRY
         while True:
+            begin = loop.time()
             try:
-                _, channel = await connect()
-            except OSError as error:
-                LOG.info("cannot connect to %s: %s", self._name, error)
-                delay = min(2 * delay, LAST_RETRY)
-            else:
+                async with asyncio.timeout(PATIENCE):
+                    _, channel = await connect()
                 await asyncio.shield(channel.ended)
-                delay = FIRST_RETRY
+            except OSError as error:  # a timeout is one
+                LOG.info("cannot connect to %s: %s", self._name, error)
+            delay = FIRST_RETRY if loop.time() - begin > LAST_RETRY else min(2 * delay, LAST_RETRY)
             await asyncio.sleep(delay)
 
 
@@ -69,7 +74,10 @@ class Endpoints:
     async def listen_tcp(self, address: str | None, port: int, *, ssl: SSLContext | None = None) -> int:
         """Listen for switches; return the port (0 asks the system for a free one)."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._make, address, port, ssl=ssl, backlog=BACKLOG)
+        patience = None if ssl is None else PATIENCE
+        server = await loop.create_server(
+            self._make, address, port, ssl=ssl, ssl_handshake_timeout=patience, backlog=BACKLOG
+        )
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         return bound
@@ -103,10 +111,10 @@ class Endpoints:
             server.close()
         for dialler in self._diallers:
             await dialler.close()
-        channels = tuple(self._channels)
-        for channel in channels:
-            channel.close("the controller stops")
-        if channels:
+        await asyncio.sleep(0)  # what was accepted just before is connected now
+        while channels := tuple(self._channels):
+            for channel in channels:
+                channel.close("the controller stops")
             await asyncio.wait([channel.ended for channel in channels])
         for server in self._servers:
             await server.wait_closed()

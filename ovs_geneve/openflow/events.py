@@ -19,7 +19,11 @@ class MapTlv:
 
 @dataclass(frozen=True, slots=True)
 class UnmapTlv:
-    """Take options out of the bridge's TLV map; refused while a flow uses one of them."""
+    """Take options out of the bridge's TLV map; refused while a flow uses one of them.
+
+    OVS lets go of a deleted flow only some milliseconds after the barrier (RCU): NXTTMFC_INVALID_TLV_DEL
+    right after the deletion passes when it is tried again.
+    """
 
     maps: tuple[TlvMap, ...]
 

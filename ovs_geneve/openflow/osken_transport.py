@@ -30,6 +30,7 @@ from os_ken.controller.controller import Datapath
 from os_ken.controller.event import EventBase, EventRequestBase
 from os_ken.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER, MAIN_DISPATCHER
 from os_ken.controller.ofp_handler import OFPHandler
+from os_ken.lib import hub
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
 from ovs_geneve.errors import NotSupported
@@ -238,6 +239,8 @@ class AppHost:
     """Loads os-ken's handler and apps into the running loop; one at a time in a process, as os-ken has it."""
 
     def __init__(self) -> None:
+        if hub.HUB_TYPE != "native":
+            raise NotSupported(f"os-ken's hub {hub.HUB_TYPE!r}", "OSKEN_HUB_TYPE=native, os-ken's default")
         self._manager = AppManager()
         self.handler: LoopHandler = self._manager.instantiate(LoopHandler)
 
@@ -245,7 +248,7 @@ class AppHost:
         """Make and start one app of this class; other arguments are for its `__init__`."""
         _check_version(app)
         made = self._manager.instantiate(app, *args, **kwargs)
-        made.start()
+        _start(made)
         return made
 
     def load(self, *modules: str) -> None:
@@ -261,7 +264,7 @@ class AppHost:
             self._manager._instantiate(name, app, **contexts)
         self._manager._update_bricks()
         for name in set(self._manager.applications) - running:
-            self._manager.applications[name].start()
+            _start(self._manager.applications[name])
 
     async def close(self) -> None:
         """Stop every app; those with threads get their queue worked off first."""
@@ -288,6 +291,12 @@ class OpenFlowServer(Endpoints):
         channel = Channel(channels, self._timing)
         channel.receiver = LoopDatapath(channel, self._handler, self._session())
         return channel
+
+
+def _start(app: Any) -> None:
+    thread = app.start()
+    if thread is not None:
+        app.set_main_thread(thread)
 
 
 def _check_version(app: Any) -> None:
