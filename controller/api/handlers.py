@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from litestar import Controller as Routes
 from litestar import Response, delete, get, put
-from litestar.params import Parameter
+from litestar.params import Dependency, Parameter
 
 from controller.api import schema
 from controller.api.backend import Controller
@@ -27,6 +27,7 @@ from controller.errors import NotFound
 from controller.intent.commands import Delete, Put
 from controller.intent.model import AnyObject, Kind, object_id
 
+_Backend = Annotated[Controller, Dependency(skip_validation=True)]
 _Limit = Annotated[int, Parameter(ge=1, le=1000, description="Objects a page.")]
 _Wait = Annotated[
     str | None, Parameter(description='"programmed": answer when every bridge concerned acknowledged it.')
@@ -44,11 +45,11 @@ class Collection(Routes):
     @get("/", summary="List")
     async def list_objects(
         self,
-        backend: Controller,
+        backend: _Backend,
         limit: _Limit = 100,
         cursor: Annotated[str, Parameter(description="`next` of the page before.")] = "",
         label: Annotated[str | None, Parameter(description="KEY=VALUE: only those that have it.")] = None,
-    ) -> ListView:
+    ) -> ListView[Document]:
         """List objects by name, a page at a time."""
         intent = backend.intent
         wanted = parse_label(label)
@@ -64,21 +65,21 @@ class Collection(Routes):
         )
 
     @get("/{name:str}", summary="Get")
-    async def get_object(self, backend: Controller, name: str) -> Response[ObjectView]:
+    async def get_object(self, backend: _Backend, name: str) -> Response[ObjectView[Document]]:
         """Get one object."""
         return _shown(backend, self._find(backend, name), 200)
 
     @put("/{name:str}", summary="Create or replace", status_code=200)
     async def put_object(
         self,
-        backend: Controller,
+        backend: _Backend,
         name: str,
         data: Document,
         wait: _Wait = None,
         timeout: _Timeout = "5s",
         if_match: _IfMatch = None,
         if_none_match: _IfNoneMatch = None,
-    ) -> Response[ObjectView]:
+    ) -> Response[ObjectView[Document]]:
         """Make the object so; the same document again changes nothing."""
         waits, seconds = parse_wait(wait), parse_duration(timeout)
         command = Put(
@@ -99,7 +100,7 @@ class Collection(Routes):
     @delete("/{name:str}", summary="Delete", status_code=204)
     async def delete_object(
         self,
-        backend: Controller,
+        backend: _Backend,
         name: str,
         wait: _Wait = None,
         timeout: _Timeout = "5s",
@@ -166,13 +167,13 @@ class OptionPolicies(Collection):
 
 
 @get("/tunnels", summary="Tunnels", tags=["status"])
-async def tunnels(backend: Controller) -> TunnelListView:
+async def tunnels(backend: _Backend) -> TunnelListView:
     """List the pairs of hosts that have a network in common."""
     return tunnels_view(backend)
 
 
 @get("/status", summary="Status", tags=["status"])
-async def status(backend: Controller) -> ControllerView:
+async def status(backend: _Backend) -> ControllerView:
     """Show the controller and its hosts, strangers that called in among them."""
     return controller_view(backend)
 
@@ -184,14 +185,14 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", summary="Can requests be served", tags=["status"])
-async def readyz(backend: Controller) -> Response[dict[str, str]]:
+async def readyz(backend: _Backend) -> Response[dict[str, str]]:
     """Answer 200 when commands can be stored, 503 with the reason when not."""
     ready, reason = backend.ready()
     body = {"status": "ok"} if ready else {"status": "not ready", "reason": reason}
     return Response(body, status_code=200 if ready else 503)
 
 
-async def _programmed(backend: Controller, hosts: frozenset[str], held: AnyObject, seconds: float) -> bool:
+async def _programmed(backend: _Backend, hosts: frozenset[str], held: AnyObject, seconds: float) -> bool:
     """Wait for the bridges; tell whether they made it in time."""
     try:
         async with asyncio.timeout(seconds):
@@ -201,6 +202,6 @@ async def _programmed(backend: Controller, hosts: frozenset[str], held: AnyObjec
     return True
 
 
-def _shown(backend: Controller, held: AnyObject, status_code: int) -> Response[ObjectView]:
+def _shown(backend: Controller, held: AnyObject, status_code: int) -> Response[ObjectView[Document]]:
     headers = {"ETag": etag(held.revision)}
     return Response(object_view(backend, held), status_code=status_code, headers=headers)

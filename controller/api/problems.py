@@ -53,8 +53,10 @@ def invalid_document(_: AnyRequest, error: ValidationException) -> Response[Prob
     return _answer(400, "document-invalid", _PATH.sub("", message), pointer=_pointer(message, first))
 
 
-def http_error(_: AnyRequest, error: HTTPException) -> Response[Problem]:
+def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """Answer what the framework refuses: no such path, wrong method, too large a body, malformed JSON."""
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return unexpected(request, error)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return _answer(error.status_code, code, error.detail, headers=error.headers or {})
 
@@ -87,10 +89,11 @@ def _answer(
 
 def _pointer(message: str, first: Mapping[str, Any]) -> str:
     """Turn msgspec's path ($.endpoints[0]) and the field it names into an RFC 6901 pointer."""
-    path = _PATH.search(message)
-    steps = [match["key"] or match["index"] for match in _STEP.finditer(path["path"])] if path else []
-    if not path and first.get("key"):
-        steps = str(first["key"]).split(".")
+    found = _PATH.search(message)
+    path = found["path"] if found else f".{first['key']}" if first.get("key") else ""
+    steps = [match["key"] or match["index"] for match in _STEP.finditer(path)]
+    if steps[:1] == ["data"]:
+        del steps[0]  # the handler's name for the body
     named = _UNKNOWN_FIELD.search(message) or _MISSING_FIELD.search(message)
     if named:
         steps.append(named["name"])

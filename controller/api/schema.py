@@ -6,7 +6,7 @@ Unknown fields are refused. What the fields mean is in `controller.intent.model`
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -160,21 +160,24 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     progress: ProgressView | UnsetType = UNSET
 
 
-class ObjectView(Struct, kw_only=True):
+D = TypeVar("D", bound=Document)
+
+
+class ObjectView(Struct, Generic[D], kw_only=True):
     """An object as stored, and how it stands."""
 
     kind: str
     name: str
     revision: Annotated[int, Meta(description="Its ETag.")]
-    spec: Document
+    spec: D
     status: StatusView
 
 
-class ListView(Struct, kw_only=True):
+class ListView(Struct, Generic[D], kw_only=True):
     """A page of objects, by name."""
 
     revision: Annotated[int, Meta(description="Of the whole intent, when the page was read.")]
-    items: list[ObjectView]
+    items: list[ObjectView[D]]
     next: Annotated[str | None, Meta(description="Cursor of the next page; null on the last.")] = None
 
 

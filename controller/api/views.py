@@ -11,6 +11,7 @@ from controller.api.documents import to_document
 from controller.api.schema import (
     ConditionView,
     ControllerView,
+    Document,
     ObjectView,
     ProgressView,
     StatusView,
@@ -38,7 +39,7 @@ _OPTION_HEADER = 4
 SHOWN = (Kind.HOST, Kind.NETWORK, Kind.PORT, Kind.OPTION_SCHEMA, Kind.OPTION_POLICY)
 
 
-def object_view(controller: Controller, held: AnyObject) -> ObjectView:
+def object_view(controller: Controller, held: AnyObject) -> ObjectView[Document]:
     """Show an object as stored, and how it stands."""
     return ObjectView(
         kind=held.kind.value,
