@@ -274,7 +274,8 @@ class OvsdbClient:
             self._enter(ConnectionState.SYNCING)
             connection.on_notification = self._notified
             await self._synchronise(connection)
-            self._become_ready()
+            if connection.reason is None:  # its end may have come in the same bytes as the snapshot
+                self._become_ready()
             await connection.wait_closed()
         except (OvsdbError, DecodeError, NotSupported) as error:
             self._refuse_waiters(error)

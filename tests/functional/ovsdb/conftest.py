@@ -77,10 +77,14 @@ class Daemons:
         self._wait_for(self.folder / socket, "ovsdb-server")
 
     def start_vswitchd(self) -> None:
-        """Start ovs-vswitchd on dummy devices; it reaches nothing outside."""
+        """Start ovs-vswitchd on dummy devices; it reaches nothing outside.
+
+        `=system`, not `=override`: the latter makes dummies of tunnels too, and their options would go
+        unread.
+        """
         self._start(
             "ovs-vswitchd",
-            "--enable-dummy=override",
+            "--enable-dummy=system",
             "--disable-system",
             f"--unixctl={self.folder / 'vswitchd.ctl'}",
             self.remote,
