@@ -9,20 +9,23 @@ second is refused, and the number tells that it was ours. It is never applied tw
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 from controller.errors import StoreUnavailable
 from controller.intent.intent import Intent
-from controller.intent.model import AnyObject, Change, Kind
+from controller.intent.model import AnyObject, Change, Kind, ObjectKey
 from controller.intent.rows import TABLES, decode_row, encode_row
 from ovs_geneve.errors import ConnectionLost, DecodeError, TransactionFailed, WaitTimedOut
 from ovs_geneve.ovsdb.client import OvsdbClient
 from ovs_geneve.ovsdb.operations import (
     Commit,
+    Condition,
     Delete,
     Input,
     Insert,
@@ -33,7 +36,6 @@ from ovs_geneve.ovsdb.operations import (
     Wait,
     where_uuid,
 )
-from ovs_geneve.ovsdb.results import OperationResult
 from ovs_geneve.ovsdb.schema import NO_UUID, Value
 
 T = TypeVar("T")
@@ -44,6 +46,9 @@ DATABASE = "OVS_Geneve_Intent"
 PATIENCE = 10.0
 "Seconds to wait for a store that is away: longer than an election takes."
 
+READ_SECONDS = 120.0
+"For reading all rows, once the store answers: about 8 s for 100,000 ports."
+
 _PAUSE = 0.01
 "Seconds before another attempt, so that a server that hangs up at once does not keep us busy."
 
@@ -51,6 +56,11 @@ _UNDECIDED = frozenset({"cluster error", "not leader"})
 "What a member of a cluster says when it lost its leader midway (OVS ovsdb/transaction.c, raft.c)."
 
 _BROKEN = frozenset({"I/O error", "resources exhausted"})
+
+_OPERATIONS_BEFORE = 2
+"Operations of a commit that precede those of the changes."
+
+_NewRows = Mapping[tuple[Kind, str], UUID]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +74,28 @@ class _Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Transaction:
-    """One commit, ready to be sent as often as it takes."""
+    """One commit, ready to be sent as often as it takes, and what it makes of the intent."""
 
     commit: UUID
+    base: Intent
+    changes: Sequence[Change]
+    revision: int
+    last_key: int
     operations: tuple[Operation, ...]
-    inserts: tuple[tuple[int, Change], ...]
-    "Where among the operations the inserts are."
+
+    @property
+    def after(self) -> Intent:
+        """The intent once this is stored."""
+        after = self.base.with_changes(self.changes, self.revision)
+        return replace(after, last_key=ObjectKey(self.last_key))
+
+    def inserted(self) -> Iterator[tuple[int, Change]]:
+        """Yield the objects that get a new row, and where among the operations that is."""
+        return (
+            (position, change)
+            for position, change in enumerate(self.changes, start=_OPERATIONS_BEFORE)
+            if change.old is None
+        )
 
 
 class OvsdbStore:
@@ -94,34 +120,38 @@ class OvsdbStore:
         self._rows: Mapping[Kind, dict[str, UUID]] = {kind: {} for kind in Kind}
         self._commit = NO_UUID
         "The last commit we know to be stored."
-        self._base: Intent | None = None
-        "The intent as of that commit, while the fate of a later one is open."
+        self._doubtful: _Transaction | None = None
+        "The commit after it, as long as its fate is open."
 
     async def load(self) -> Intent:
-        """Return what is stored now; an empty database becomes an empty intent."""
+        """Return what is stored now; an empty database becomes an empty intent.
+
+        All rows are read at the start, and when somebody else wrote. After a commit of ours that failed, a
+        look at Global tells enough.
+        """
         if self._runner is None:
             self._runner = asyncio.create_task(self._client.run(), name="intent-store")
-        if self._base is not None and await self._patiently(self._stored_commit) == self._commit:
-            base, self._base = self._base, None
-            return base
-        return (await self._learn()).intent
+        stored = await self._patiently(self._stored_commit)
+        doubtful = self._doubtful
+        if doubtful is not None and stored == self._commit:
+            self._doubtful = None
+            return doubtful.base
+        if doubtful is not None and stored == doubtful.commit:
+            self._adopt(doubtful, await self._patiently(lambda: self._find_rows(doubtful)))
+            return doubtful.after
+        with _collector_at_rest():
+            snapshot = await self._patiently(self._read, max(self._patience, READ_SECONDS))
+        self._rows, self._commit, self._doubtful = snapshot.rows, snapshot.commit, None
+        return snapshot.intent
 
     async def commit(self, changes: Sequence[Change], base: Intent, revision: int, last_key: int) -> None:
         """Store the changes in one durable transaction."""
         transaction = self._transaction(changes, base, revision, last_key)
-        self._base = base
-        results = await self._patiently(lambda: self._send(transaction))
-        if results is None:
-            await self._learn()
-            return
-        self._base, self._commit = None, transaction.commit
-        for change in changes:
-            if change.new is None:
-                del self._rows[change.kind][change.name]
-        for position, change in transaction.inserts:
-            uuid = results[position].uuid
-            assert uuid is not None  # an insert's result has one
-            self._rows[change.kind][change.name] = uuid
+        self._doubtful = transaction
+        rows = await self._patiently(lambda: self._send(transaction))
+        if rows is None:
+            rows = await self._patiently(lambda: self._find_rows(transaction))
+        self._adopt(transaction, rows)
 
     async def close(self) -> None:
         """Hang up."""
@@ -129,15 +159,19 @@ class OvsdbStore:
         if self._runner is not None:
             await self._runner
 
-    async def _learn(self) -> _Snapshot:
-        snapshot = await self._patiently(self._read)
-        self._rows, self._commit, self._base = snapshot.rows, snapshot.commit, None
-        return snapshot
+    def _adopt(self, transaction: _Transaction, rows: _NewRows) -> None:
+        """Take over what a stored transaction did to the rows."""
+        for change in transaction.changes:
+            if change.new is None:
+                del self._rows[change.kind][change.name]
+        for kind, name in rows:
+            self._rows[kind][name] = rows[kind, name]
+        self._commit, self._doubtful = transaction.commit, None
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, attempt: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         """Attempt until there is an answer; what is attempted must bear repetition."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience if seconds is None else seconds):
                 while True:
                     await self._client.ready()
                     try:
@@ -150,10 +184,10 @@ class OvsdbStore:
         except ConnectionLost as error:
             raise StoreUnavailable(str(error)) from error
 
-    async def _send(self, transaction: _Transaction) -> tuple[OperationResult, ...] | None:
-        """Return the results, or None when an earlier attempt was stored and its results are lost."""
+    async def _send(self, transaction: _Transaction) -> _NewRows | None:
+        """Return the rows it made, or None when an earlier attempt made them and its answer is lost."""
         try:
-            return await self._client.transact(transaction.operations)
+            results = await self._client.transact(transaction.operations)
         except WaitTimedOut as error:
             if await self._stored_commit() == transaction.commit:
                 return None
@@ -164,12 +198,34 @@ class OvsdbStore:
             if error.error in _BROKEN:
                 raise StoreUnavailable(str(error)) from error
             raise
+        return {
+            (change.kind, change.name): _uuid(results[position].uuid)
+            for position, change in transaction.inserted()
+        }
+
+    async def _find_rows(self, transaction: _Transaction) -> _NewRows:
+        """Look for the rows that a stored transaction made: by their revision, which only it wrote."""
+        since = (Condition("revision", ">", transaction.base.revision),)
+        names = {kind: "port" if kind is Kind.BINDING else "name" for kind in TABLES}
+        selects = [Select(TABLES[kind], since, ("_uuid", names[kind])) for kind in TABLES]
+        found = await self._client.transact(selects)
+        rows = {
+            (kind, row[names[kind]]): _uuid(row["_uuid"])
+            for kind, result in zip(TABLES, found, strict=True)
+            for row in result.rows
+        }
+        new = dict[tuple[Kind, str], UUID]()
+        for _, change in transaction.inserted():
+            name: Value = change.name
+            if change.kind is Kind.BINDING:
+                # Rows of ports that were there, or that this transaction made as well.
+                name = self._rows[Kind.PORT].get(change.name) or rows[Kind.PORT, name]
+            new[change.kind, change.name] = rows[change.kind, name]
+        return new
 
     async def _stored_commit(self) -> UUID:
         (found,) = await self._client.transact([Select("Global", (), ("commit",))])
-        commit = found.rows[0]["commit"] if found.rows else NO_UUID
-        assert isinstance(commit, UUID)  # its column is of that type
-        return commit
+        return _uuid(found.rows[0]["commit"]) if found.rows else NO_UUID
 
     async def _read(self) -> _Snapshot:
         columns = ("revision", "last_key", "commit")
@@ -208,19 +264,15 @@ class OvsdbStore:
 
         now: dict[str, Input] = {"revision": revision, "last_key": last_key, "commit": commit}
         then: dict[str, Input] = {"revision": base.revision, "commit": self._commit}
-        before = (
-            Wait("Global", (), ("revision", "commit"), "==", (then,)),
-            Update("Global", (), now),
-        )
-        operations = [_operation(change, row_of) for change in changes]
+        before = (Wait("Global", (), ("revision", "commit"), "==", (then,)), Update("Global", (), now))
+        assert len(before) == _OPERATIONS_BEFORE
         return _Transaction(
             commit=commit,
-            operations=(*before, *operations, Commit()),
-            inserts=tuple(
-                (len(before) + position, change)
-                for position, change in enumerate(changes)
-                if change.old is None
-            ),
+            base=base,
+            changes=changes,
+            revision=revision,
+            last_key=last_key,
+            operations=(*before, *(_operation(change, row_of) for change in changes), Commit()),
         )
 
 
@@ -241,11 +293,31 @@ def _decode(state: Columns, tables: Mapping[Kind, Sequence[Columns]]) -> _Snapsh
     for kind, found in tables.items():
         for columns in found:
             held = decode_row(kind, columns, known)
-            uuid = columns["_uuid"]
-            assert isinstance(uuid, UUID)  # every row has one
+            uuid = _uuid(columns["_uuid"])
             known[uuid] = held
             rows[kind][held.name] = uuid
     revision, last_key, commit = state["revision"], state["last_key"], state["commit"]
     if not (isinstance(revision, int) and isinstance(last_key, int) and isinstance(commit, UUID)):
         raise DecodeError("Global", "columns of other types than ours")
     return _Snapshot(intent=Intent.of(known.values(), revision, last_key), commit=commit, rows=rows)
+
+
+def _uuid(value: Value) -> UUID:
+    if not isinstance(value, UUID):
+        raise DecodeError("intent store", f"{value!r} is no UUID")
+    return value
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, at what is being read and all stays.
+
+    It would double the time to load a large intent.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -105,7 +105,7 @@ def cluster(directory):
 
 
 async def test_writes_outlive_two_leaders(cluster):
-    acknowledged, attempted = dict[str, int](), set[str]()
+    acknowledged, attempted, refused = dict[str, int](), set[str](), list[str]()
     store = OvsdbStore(cluster.remote)
     service = IntentService(store)
     await service.start()
@@ -117,7 +117,8 @@ async def test_writes_outlive_two_leaders(cluster):
             attempted.add(f"p{number}")
             try:
                 result = await service.submit(put(f"p{number}", port("blue", number)))
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                refused.append(str(error))
                 continue
             acknowledged[f"p{number}"] = result.revision
             if ending.is_set():
@@ -126,9 +127,10 @@ async def test_writes_outlive_two_leaders(cluster):
     numbers = iter(range(1_000_000))
     writers = [asyncio.create_task(write(numbers)) for _ in range(10)]
     for _ in range(2):
-        before = len(acknowledged)
-        await asyncio.sleep(0.3)
-        assert len(acknowledged) > before
+        wanted = len(acknowledged) + 100
+        async with asyncio.timeout(15):
+            while len(acknowledged) < wanted:  # noqa: ASYNC110  ten writers move it
+                await asyncio.sleep(0.01)
         member = await asyncio.to_thread(cluster.kill_leader)
         await asyncio.sleep(0.5)
         cluster.start(member)
@@ -141,6 +143,7 @@ async def test_writes_outlive_two_leaders(cluster):
     fresh = OvsdbStore(cluster.remote)
     there = await fresh.load()
     await fresh.close()
+    assert refused == []
     assert there == intent
     assert {name: there.ports[name].revision for name in acknowledged} == acknowledged
     assert set(there.ports) <= attempted

@@ -56,6 +56,15 @@ async def load(remote):
         return await store.load()
 
 
+async def insist(service, command):
+    """Do what clients are told to do: send it again."""
+    while True:
+        try:
+            return await service.submit(command)
+        except StoreUnavailable:
+            await asyncio.sleep(0.05)
+
+
 async def test_what_is_committed_is_loaded(database):
     assert await load(database.remote) == Intent()
     intent = after(
@@ -144,6 +153,7 @@ class Cutter:
     def __init__(self, server: Path, path: Path) -> None:
         self._server_path, self._path = server, path
         self.cut = ""
+        self.away = False
         self.commits = 0
         self._links = set()
 
@@ -156,6 +166,9 @@ class Cutter:
         await asyncio.gather(*self._links)
 
     async def _link(self, reader, writer):
+        if self.away:
+            writer.close()
+            return
         self._links.add(asyncio.current_task())
         ours, theirs = await asyncio.open_unix_connection(self._server_path)
         ways = {asyncio.create_task(self._up(reader, theirs)), asyncio.create_task(self._down(ours, writer))}
@@ -200,6 +213,53 @@ async def test_an_unanswered_commit_is_stored_once(database, directory, cut):
         await service.submit(put("p", port("b", 1)))
         assert await load(database.remote) == service.intent
         assert service.intent.revision == 4
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_a_commit_whose_fate_is_open_is_cleared_up_later(database, directory, cut):
+    server, path = directory / "db.sock", directory / "cut.sock"
+    async with Cutter(server, path) as cutter, serving(f"unix:{path}", patience=0.3) as service:
+        await service.submit(put("a", network(1)))
+        held = service.intent.networks["a"]
+        told = []
+        service.on_change = lambda before, now, changes: told.append([change.name for change in changes])
+        commands = [put("b", network(2)), put("hv1", host("192.0.2.1")), put("p", port("a", 1))]
+        cutter.cut, cutter.away = cut, True
+        refused = await asyncio.gather(*map(service.submit, commands), return_exceptions=True)
+        assert [type(error) for error in refused] == [StoreUnavailable] * 3
+        assert told == []
+        cutter.away = False
+        results = [await insist(service, command) for command in commands]
+        assert [result.created for result in results] == [cut == "before"] * 3
+        assert sorted(name for names in told for name in names) == ["b", "hv1", "p"]
+        assert service.intent.networks["a"] is held, "no row was read again"
+        await service.submit(Bind(port="p", host="hv1"))
+        await service.submit(put("b", network(3)))
+        await service.submit(delete("port/p"))
+        assert await load(database.remote) == service.intent
+
+
+async def test_rows_of_an_unanswered_commit_are_found(database, directory):
+    """Ports and where they are plugged, old and new, in the one commit whose answer is lost."""
+    before = after(fabric(), Bind(port="web1", host="hv1"))
+    later = after(
+        before,
+        put("p", port("blue", 9)),
+        Bind(port="p", host="hv1"),
+        Bind(port="db1", host="hv2"),
+        put("o", policy("blue", to_port="p")),
+        delete("port/web1"),
+    )
+    server, path = directory / "db.sock", directory / "cut.sock"
+    async with Cutter(server, path) as cutter, stored(f"unix:{path}") as store:
+        empty = await store.load()
+        await store.commit(difference(empty, before), empty, before.revision, before.last_key)
+        cutter.cut = "after"
+        await store.commit(difference(before, later), before, later.revision, later.last_key)
+        assert cutter.cut == ""
+        last = after(later, delete("option-policy/o"), delete("port/p"), Bind(port="db1", host="hv1"))
+        await store.commit(difference(later, last), later, last.revision, last.last_key)
+    assert await load(database.remote) == last
 
 
 async def test_every_acknowledged_write_outlives_the_server(database):
