@@ -1,373 +1,234 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON documents of the API. Keys are spelled here and nowhere else.
+"""The documents of the REST API: the only place where their JSON keys are spelled.
 
-`XDocument` is what users write, `XStatus` what the controller adds, `XObject` both together as GET answers,
-`XList` a page of them. An unknown key is refused, never ignored.
+Unknown fields are refused. What the fields mean is in `controller.intent.model`; `documents.py` converts.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from controller.intent.model import DatapathChoice, HostKind, PolicyAction
-from ovs_geneve.geneve.fields import FieldKind
-
-FieldValues = dict[str, dict[str, int | str]]
-Labels = dict[str, str]
-
-_LABELS = "Keys and values for your own use; lists select by them."
-_VALUES = "Values by option schema and field; numbers, or text as the field's type reads."
+Labels = Annotated[dict[str, str], Meta(description="For filtering lists; no meaning to the controller.")]
+OptionValues = Annotated[
+    dict[str, dict[str, int | str]],
+    Meta(description="Values by option schema, then field.", examples=[{"context": {"tier": 2, "zone": 7}}]),
+]
 
 
-class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The root of what users write."""
+class _Document(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
+    labels: Labels = field(default_factory=dict)
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """The root of what the controller answers."""
+class EndpointDocument(Struct, forbid_unknown_fields=True):
+    """An underlay address of a host."""
+
+    address: Annotated[str, Meta(examples=["192.0.2.11"])]
 
 
-class EndpointDocument(Document):
-    """A tunnel endpoint: an underlay address of a host."""
-
-    address: Annotated[str, Meta(description="IPv4 or IPv6 address.", examples=["192.0.2.11"])]
-
-
-class TunnelDocument(Document):
+class TunnelDocument(Struct, forbid_unknown_fields=True, kw_only=True):
     """Outer header settings of a host's GENEVE vport."""
 
-    csum: Annotated[bool, Meta(description="Send outer UDP checksums.")] = True
-    ttl: Annotated[int | str | None, Meta(description='1 to 255, "inherit", or null: the default.')] = None
-    tos: Annotated[
-        int | str | None, Meta(description='A TOS byte without ECN bits, "inherit", or null: 0.')
-    ] = None
-    df_default: Annotated[bool, Meta(description="Forbid fragmentation in the underlay.")] = True
+    csum: bool = True
+    ttl: int | Literal["inherit"] | None = None
+    tos: int | Literal["inherit"] | None = None
+    df_default: bool = True
 
 
-class HostDocument(Document):
+class HostDocument(_Document, kw_only=True):
     """A machine that takes part in the overlay."""
 
-    endpoints: Annotated[
-        list[EndpointDocument], Meta(description="Preferred first; one at least, none on two hosts.")
-    ]
-    kind: HostKind = HostKind.OVS
+    kind: Literal["ovs"] = "ovs"
     ovsdb: Annotated[
         str | None,
-        Meta(description="Where to dial its OVSDB: unix:, tcp: or ssl:. null: the host calls in."),
+        Meta(description="Where to dial its OVSDB; null when it calls in.", examples=["tcp:192.0.2.11:6640"]),
     ] = None
     system_id: Annotated[
-        str | None, Meta(description="external_ids:system-id of a host that calls in. null: the host's name.")
+        str | None, Meta(description="external_ids:system-id of a host that calls in; its name by default.")
     ] = None
-    bridge: Annotated[str, Meta(description="The integration bridge; the controller makes it.")] = "br-int"
-    datapath: DatapathChoice = DatapathChoice.AUTO
+    endpoints: Annotated[list[EndpointDocument], Meta(description="Tunnel endpoints, preferred first.")]
+    bridge: str = "br-int"
+    datapath: Literal["auto", "system", "netdev"] = "auto"
     tunnel: TunnelDocument = field(default_factory=TunnelDocument)
-    labels: Annotated[Labels, Meta(description=_LABELS)] = {}
 
 
-class NetworkDocument(Document):
-    """A virtual network: one Ethernet segment under one VNI."""
+class NetworkDocument(_Document, kw_only=True):
+    """A virtual network."""
 
-    vni: Annotated[int | None, Meta(description="1 to 16777215; null: the allocator chooses.")] = None
-    options: Annotated[
-        list[str], Meta(description="Option schemas that every packet of the network carries.")
-    ] = []
-    values: Annotated[FieldValues, Meta(description=f"What ports stamp unless they say otherwise. {_VALUES}")] = {}
-    labels: Annotated[Labels, Meta(description=_LABELS)] = {}
+    vni: Annotated[int | None, Meta(description="Null leaves it to the allocator.", examples=[100])] = None
+    options: Annotated[list[str], Meta(description="Option schemas that its packets carry.")] = field(
+        default_factory=list
+    )
+    values: OptionValues = field(default_factory=dict)
 
 
-class PortDocument(Document):
-    """A logical port: an attachment to a network."""
+class PortDocument(_Document, kw_only=True):
+    """A logical port."""
 
     network: str
-    mac: Annotated[str, Meta(description="Unicast MAC address.", examples=["02:00:00:00:00:01"])]
-    addresses: Annotated[
-        list[str],
-        Meta(description="The only source addresses the port may use; none: a pure Ethernet port."),
-    ] = []
+    mac: Annotated[str, Meta(examples=["02:00:00:00:00:01"])]
+    addresses: Annotated[list[str], Meta(examples=[["10.0.0.1", "2001:db8::1"]])] = field(
+        default_factory=list
+    )
     interface_id: Annotated[
-        str | None,
-        Meta(description="external_ids:iface-id of the interface that is this port. null: the port's name."),
+        str | None, Meta(description="external_ids:iface-id of its OVS interface; its name by default.")
     ] = None
-    options: Annotated[FieldValues, Meta(description=f"What the port's packets carry. {_VALUES}")] = {}
-    labels: Annotated[Labels, Meta(description=_LABELS)] = {}
+    options: OptionValues = field(default_factory=dict)
 
 
-class FieldDocument(Document):
-    """A named run of bits in the data of an option."""
+class FieldDocument(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A field of an option; bit offsets count from the most significant bit of the data."""
 
     name: str
-    type: FieldKind
-    offset: Annotated[int, Meta(description="Bits from the most significant bit of the data.")]
+    type: Literal["uint", "flags", "ipv4", "ipv6", "mac", "bytes"] = "uint"
+    offset: int
     bits: int
 
 
-class OptionSchemaDocument(Document):
-    """A GENEVE option you declare. Class, type and length never change."""
+class OptionSchemaDocument(_Document, kw_only=True):
+    """A GENEVE option."""
 
-    option_class: Annotated[
-        int | str, Meta(description='0 to 0xffff, a number or "0x...".', examples=["0xff00"])
-    ] = field(name="class")
-    type: Annotated[int | str, Meta(description="0 to 255; 128 and above are critical.", examples=[1])]
+    class_: Annotated[int | str, Meta(examples=["0xff00"])] = field(name="class")
+    type: Annotated[int | str, Meta(description="Bit 7 set means critical.")]
     length: Annotated[int, Meta(description="Bytes of data: a multiple of 4, at most 124.")]
-    fields: list[FieldDocument] = []
+    fields: list[FieldDocument] = field(default_factory=list)
     allow_registered: Annotated[
-        bool, Meta(description="Allow a class outside IANA's experimental range 0xff00 to 0xffff.")
+        bool, Meta(description="Lets the class lie outside IANA's experimental range.")
     ] = False
-    labels: Annotated[Labels, Meta(description=_LABELS)] = {}
 
 
-class ToDocument(Document):
-    """Which ports a policy protects."""
+class SelectorDocument(Struct, forbid_unknown_fields=True):
+    """Which ports a policy is about; without a port all of the network."""
 
-    port: Annotated[str | None, Meta(description="null: every port of the network.")] = None
+    port: str | None = None
 
 
-class MatchDocument(Document):
-    """What packets a policy is about; all of it must hold."""
+class MatchDocument(Struct, forbid_unknown_fields=True):
+    """What packets a policy is about."""
 
     option: Annotated[
         dict[str, int | str],
-        Meta(description='Value, or "VALUE/MASK", by SCHEMA.FIELD.', examples=[{"context.tier": "2/0xff"}]),
-    ] = {}
+        Meta(description="SCHEMA.FIELD to VALUE or VALUE/MASK.", examples=[{"context.tier": "2/0xff"}]),
+    ] = field(default_factory=dict)
 
 
-class OptionPolicyDocument(Document):
-    """Which packets towards ports are let in, by the options they carry."""
+class OptionPolicyDocument(_Document, kw_only=True):
+    """Lets traffic to ports in, or drops it, by its options."""
 
     network: str
-    action: PolicyAction
-    priority: Annotated[int, Meta(description="0 to 10000; the highest wins, at one priority drop.")] = 100
-    direction: Annotated[Literal["ingress"], Meta(description="Towards the port.")] = "ingress"
-    to: ToDocument = field(default_factory=ToDocument)
+    priority: int = 100
+    direction: Literal["ingress"] = "ingress"
+    to: SelectorDocument = field(default_factory=SelectorDocument)
     match: MatchDocument = field(default_factory=MatchDocument)
-    labels: Annotated[Labels, Meta(description=_LABELS)] = {}
+    action: Literal["allow", "drop"]
 
 
-AnyDocument = HostDocument | NetworkDocument | PortDocument | OptionSchemaDocument | OptionPolicyDocument
+Document = HostDocument | NetworkDocument | PortDocument | OptionSchemaDocument | OptionPolicyDocument
 
 
-class ConditionDocument(Answer):
+class ConditionView(Struct):
     """One statement about an object."""
 
     type: Annotated[str, Meta(examples=["Programmed"])]
     status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Meta(description="One word in camel case, or OVS's error name.")]
+    reason: str
     message: str = ""
 
 
-class Status(Answer):
-    """What the controller has to say about an object."""
-
-    conditions: list[ConditionDocument]
-
-
-class ProgressDocument(Answer):
+class ProgressView(Struct, kw_only=True):
     """How far the programming of a host's bridge is."""
 
-    phase: Annotated[str, Meta(examples=["idle"])]
-    flows: Annotated[int, Meta(description="That the bridge should hold.")]
+    phase: str
+    flows: int
     groups: int
     messages_sent: int
-    behind_since: Annotated[
-        int | None, Meta(description="Revision of the oldest change the bridge may lack; null: none.")
-    ]
+    behind_since: int | None
 
 
-class HostStatus(Status):
-    """How a host stands."""
+class StatusView(Struct, kw_only=True, omit_defaults=True):
+    """What the controller knows of an object; which members there are depends on the kind."""
 
-    state: Annotated[str, Meta(description="Of the OVSDB connection.", examples=["connected"])]
-    system_id: str
-    ovs_version: str
-    dpid: Annotated[str, Meta(description="Of its bridge, 16 digits; empty while there is none.")]
-    ports: Annotated[list[str], Meta(description="Logical ports plugged in here.")]
-    progress: ProgressDocument
-
-
-class OverheadDocument(Answer):
-    """Bytes that the overlay adds to an inner IP packet: what the underlay's MTU must exceed it by."""
-
-    ipv4: int
-    ipv6: int
+    conditions: list[ConditionView]
+    host: str | UnsetType | None = UNSET
+    "Of a port: where it is plugged."
+    overhead: int | UnsetType = UNSET
+    "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
+    slot: int | UnsetType = UNSET
+    "Of an option schema: its tun_metadata index."
+    ovs_version: str | UnsetType = UNSET
+    progress: ProgressView | UnsetType = UNSET
 
 
-class NetworkStatus(Status):
-    """How a network stands."""
-
-    vni: int
-    overhead: OverheadDocument
-    ports: Annotated[int, Meta(description="How many ports it has.")]
-    hosts: Annotated[list[str], Meta(description="Where its ports are plugged in.")]
+D = TypeVar("D")
+"The document of the kind; msgspec takes no bound that is a union of structs."
 
 
-class PortStatus(Status):
-    """How a port stands."""
+class ObjectView(Struct, Generic[D], kw_only=True):
+    """An object as stored, and how it stands."""
 
-    host: Annotated[str | None, Meta(description="Where it is plugged in.")]
-
-
-class OptionSchemaStatus(Status):
-    """How an option schema stands."""
-
-    slot: Annotated[int, Meta(description="Index of tun_metadata on every bridge.")]
-    critical: bool
-    networks: Annotated[list[str], Meta(description="Whose packets carry the option.")]
-
-
-class OptionPolicyStatus(Status):
-    """How an option policy stands."""
-
-
-class ObjectBase(Answer):
-    """What all objects have."""
-
-    name: str
     kind: str
-    revision: Annotated[int, Meta(description="Of the spec; in quotes it is the ETag.")]
-    labels: Labels
+    name: str
+    revision: Annotated[int, Meta(description="Its ETag.")]
+    spec: D
+    status: StatusView
 
 
-class HostObject(ObjectBase):
-    """A host as declared, and how it stands."""
+class ListView(Struct, Generic[D], kw_only=True):
+    """A page of objects, by name."""
 
-    spec: HostDocument
-    status: HostStatus
-
-
-class NetworkObject(ObjectBase):
-    """A network as declared, and how it stands."""
-
-    spec: NetworkDocument
-    status: NetworkStatus
+    revision: Annotated[int, Meta(description="Of the whole intent, when the page was read.")]
+    items: list[ObjectView[D]]
+    next: Annotated[str | None, Meta(description="Cursor of the next page; null on the last.")] = None
 
 
-class PortObject(ObjectBase):
-    """A port as declared, and how it stands."""
-
-    spec: PortDocument
-    status: PortStatus
-
-
-class OptionSchemaObject(ObjectBase):
-    """An option schema as declared, and how it stands."""
-
-    spec: OptionSchemaDocument
-    status: OptionSchemaStatus
-
-
-class OptionPolicyObject(ObjectBase):
-    """An option policy as declared, and how it stands."""
-
-    spec: OptionPolicyDocument
-    status: OptionPolicyStatus
-
-
-class Page(Answer):
-    """What all lists have."""
-
-    revision: Annotated[int, Meta(description="Of the whole intent, when the list was made.")]
-    next: Annotated[str | None, Meta(description="The cursor of the next page; null: this is the last.")]
-
-
-class HostList(Page):
-    """A page of hosts."""
-
-    items: list[HostObject]
-
-
-class NetworkList(Page):
-    """A page of networks."""
-
-    items: list[NetworkObject]
-
-
-class PortList(Page):
-    """A page of ports."""
-
-    items: list[PortObject]
-
-
-class OptionSchemaList(Page):
-    """A page of option schemas."""
-
-    items: list[OptionSchemaObject]
-
-
-class OptionPolicyList(Page):
-    """A page of option policies."""
-
-    items: list[OptionPolicyObject]
-
-
-class TunnelEnd(Answer):
+class TunnelEndView(Struct):
     """One end of a tunnel."""
 
     host: str
-    endpoint: Annotated[
-        str | None, Meta(description="Where the other end sends to; null: it has no address of this family.")
-    ]
-    programmed: bool
+    address: str
 
 
-class TunnelObject(Answer):
-    """The way between two hosts."""
+class TunnelView(Struct, kw_only=True):
+    """A pair of hosts that have a network in common."""
 
-    name: Annotated[str, Meta(description="Both hosts, in alphabetical order.", examples=["hv1:hv2"])]
-    ends: list[TunnelEnd]
-    networks: Annotated[list[str], Meta(description="That both hosts have ports of.")]
-    programmed: Annotated[bool, Meta(description="Both ends reach each other and hold all they should.")]
-
-
-class TunnelList(Page):
-    """A page of tunnels."""
-
-    items: list[TunnelObject]
+    source: TunnelEndView
+    destination: TunnelEndView
+    networks: list[str]
+    programmed: Annotated[bool, Meta(description="Both bridges hold all they should.")]
 
 
-class HostSummary(Answer):
-    """A host in the controller's status."""
+class TunnelListView(Struct, kw_only=True):
+    """All tunnels."""
 
-    name: str
-    ovs_version: str
-    conditions: list[ConditionDocument]
-    progress: ProgressDocument
+    revision: int
+    items: list[TunnelView]
 
 
-class WaitingHostDocument(Answer):
-    """A stranger that called in: enrol it with its system-id."""
+class WaitingHostView(Struct):
+    """A host that called in and is not declared."""
 
     system_id: str
     remote: str
     ovs_version: str
 
 
-class ControllerStatus(Answer):
-    """How the controller and its hosts stand."""
+class ControllerView(Struct, kw_only=True):
+    """The controller as a whole."""
 
     version: str
     revision: int
-    ready: bool
-    reason: Annotated[str, Meta(description="Why it is not ready.")]
-    counts: Annotated[dict[str, int], Meta(description="Objects by kind.")]
-    hosts: list[HostSummary]
-    waiting: list[WaitingHostDocument]
+    objects: dict[str, int]
+    hosts: dict[str, StatusView]
+    waiting: list[WaitingHostView]
 
 
-class Health(Answer):
-    """The process answers."""
+class Problem(Struct, kw_only=True, omit_defaults=True):
+    """What was wrong with a request (RFC 9457)."""
 
-    status: Literal["ok"] = "ok"
-
-
-class Problem(Answer):
-    """A refusal, after RFC 9457."""
-
-    type: Annotated[str, Meta(description="What went wrong, to be relied upon.", examples=["/problems/vni-taken"])]
+    type: Annotated[str, Meta(examples=["/problems/vni-taken"])]
     title: str
     status: int
     detail: str
-    pointer: Annotated[str, Meta(description="RFC 6901 pointer to the bad field of what was sent.")] = ""
-    holder: Annotated[str, Meta(description="The object in the way.", examples=["network/blue"])] = ""
-    parameter: Annotated[str, Meta(description="The bad query parameter or header.")] = ""
+    pointer: Annotated[str, Meta(description="RFC 6901 pointer into the document sent.")] = ""
+    holder: Annotated[str, Meta(description="The object in the way, as kind/name.")] = ""
