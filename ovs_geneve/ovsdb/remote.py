@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
@@ -79,6 +80,22 @@ def parse_remote(text: str) -> Remote:
 def parse_remotes(text: str) -> tuple[Remote, ...]:
     """Parse a comma-separated list, as OVS writes the members of a cluster."""
     return tuple(parse_remote(one.strip()) for one in text.split(","))
+
+
+def remotes_to_dial(remote: Remote | str | Sequence[Remote] | None, *, tls: bool) -> tuple[Remote, ...]:
+    """Give the remotes in any of these forms; EncodeError for one to listen on, or for ssl: without `tls`."""
+    if isinstance(remote, str):
+        remotes = parse_remotes(remote)
+    elif isinstance(remote, Remote):
+        remotes = (remote,)
+    else:
+        remotes = tuple(remote or ())
+    for one in remotes:
+        if one.passive:
+            raise EncodeError("remote", f"{one} waits for calls: use an OvsdbListener")
+        if one.is_tls and not tls:
+            raise EncodeError("tls", f"{one} needs an ssl.SSLContext")
+    return remotes
 
 
 def _call(text: str) -> tuple[str, int]:

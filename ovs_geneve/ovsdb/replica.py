@@ -131,24 +131,25 @@ class Replica:
 
     def _changes(self, update: Update) -> Changes:
         changes: Changes = []
+        reported: dict[str, set[UUID]] = {table: set() for table in self._rows}
         for table, row_updates in update.tables.items():
             if table not in self._types:
                 raise DecodeError(f"update of {table}", "this table is not monitored")
             for key, row_update in row_updates.items():
                 uuid = _row_uuid(table, key)
+                reported[table].add(uuid)
                 old = self._rows[table].get(uuid)
                 new = self._next(table, uuid, None if update.snapshot else old, row_update)
                 if old != new:
                     changes.append(RowChange(table, uuid, old, new))
         if update.snapshot:
-            changes.extend(self._vanished(update))
+            changes.extend(self._vanished(reported))
         return changes
 
-    def _vanished(self, update: Update) -> Iterator[RowChange]:
+    def _vanished(self, reported: Mapping[str, set[UUID]]) -> Iterator[RowChange]:
         for table, rows in self._rows.items():
-            present = {UUID(key) for key in update.tables.get(table, ())}
             for uuid, row in rows.items():
-                if uuid not in present:
+                if uuid not in reported[table]:
                     yield RowChange(table, uuid, row, None)
 
     def _next(self, table: str, uuid: UUID, old: Row | None, update: RowUpdate | RowUpdate2) -> Row | None:

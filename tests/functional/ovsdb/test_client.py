@@ -10,7 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from ovs_geneve.errors import ConnectionLost, EncodeError, NotSupported, TransactionFailed, WaitTimedOut
+from ovs_geneve.errors import (
+    ConnectionLost,
+    DecodeError,
+    EncodeError,
+    NotSupported,
+    TransactionFailed,
+    WaitTimedOut,
+)
 from ovs_geneve.ovsdb.client import ConnectionState, OvsdbClient
 from ovs_geneve.ovsdb.operations import (
     Abort,
@@ -342,3 +349,11 @@ async def test_an_observer_that_fails_is_heard(ovsdb: Daemons):
             await client.run()
     assert client.state is ConnectionState.CLOSED
     assert len(errors) == 1
+
+
+async def test_a_message_over_the_limit_ends_the_connection(ovsdb: Daemons):
+    """The schema alone is larger than this."""
+    async with started(follow(ovsdb.remote, max_message=10_000)) as client:
+        await until(lambda: client.last_error, "an error")
+        assert isinstance(client.last_error, DecodeError)
+        assert "over 10000 bytes" in str(client.last_error)
