@@ -7,7 +7,7 @@ This and the command line are the only places where concrete parts meet.
 from __future__ import annotations
 
 import asyncio
-import logging
+import gc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -30,8 +30,6 @@ from controller.settings import Settings
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.ports import HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
-
-_log = logging.getLogger(__name__)
 
 
 class ControllerProcess:
@@ -79,7 +77,7 @@ class ControllerProcess:
 
     def ready(self) -> tuple[bool, str]:
         """Say whether requests can be served, and why not."""
-        return True, ""
+        return (True, "") if self._service.is_certain else (False, "the intent store does not answer")
 
 
 @asynccontextmanager
@@ -112,6 +110,10 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         reconciler.start(service.intent)
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
+        # What is loaded now stays for long: the collector need not look at it over and over.
+        gc.collect()
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         yield ControllerProcess(service, reconciler, hosts)
 
 

@@ -70,6 +70,11 @@ class IntentService:
         """The intent as committed last."""
         return self._intent
 
+    @property
+    def is_certain(self) -> bool:
+        """Tell whether commands can be stored: the last commit went through, or nobody tried yet."""
+        return self._writer is not None and not self._in_doubt
+
     async def start(self) -> None:
         """Load what is stored and begin to take commands; raise StoreUnavailable when it does not answer."""
         self._intent = await self._store.load()
