@@ -5,8 +5,8 @@
     ├── DecodeError            the peer sent bytes or text that break the format
     ├── EncodeError            we were asked to send what the format cannot carry
     ├── NotSupported           the other side lacks a feature
+    ├── ConnectionLost         the channel ended; the outcome of what was in flight is unknown
     ├── OvsdbError
-    │   ├── ConnectionLost     the channel ended; the outcome of what was in flight is unknown
     │   ├── TransactionFailed  the database refused an operation; nothing of the transaction is stored
     │   └── WaitTimedOut       a `wait` operation did not come true; nothing is stored
     └── OpenFlowError          the switch refused a message
@@ -50,14 +50,14 @@ class NotSupported(OvsGeneveError):
         self.since = since
 
 
-class OvsdbError(OvsGeneveError):
-    """The root of what talking to an OVSDB server can raise."""
-
-
-class ConnectionLost(OvsdbError):
-    """Raised when the channel ends. What was in flight may or may not have been stored."""
+class ConnectionLost(OvsGeneveError):
+    """Raised when the channel ends. What was in flight may or may not have been done."""
 
     retryable = True
+
+
+class OvsdbError(OvsGeneveError):
+    """The root of what talking to an OVSDB server can raise."""
 
 
 class TransactionFailed(OvsdbError):

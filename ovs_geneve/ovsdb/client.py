@@ -279,7 +279,7 @@ class OvsdbClient:
             if connection.reason is None:  # its end may have come in the same bytes as the snapshot
                 self._become_ready()
             await connection.wait_closed()
-        except (OvsdbError, DecodeError, NotSupported) as error:
+        except (ConnectionLost, OvsdbError, DecodeError, NotSupported) as error:
             self._refuse_waiters(error)
             connection.abort(error)
         finally:
