@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab and a controller a module; networks and ports a test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from controller.lab import Lab, LabSettings, Underlay, down
+from tests.system.overlay import Controller, Overlay
+
+_PLAIN = str.maketrans("_", "0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("system"):
+            item.add_marker(pytest.mark.skip(reason="needs root: makes network namespaces"))
+
+
+@pytest.fixture(scope="module")
+def make_overlay() -> Iterator[Callable[..., Overlay]]:
+    """Overlays of this module; each is taken down when the module ends, whatever happened to it."""
+    with ExitStack() as stack:
+
+        def make(
+            *arguments: str,
+            hosts: int = 3,
+            underlay: Underlay = Underlay.IPV4,
+            where: str | None = None,
+            enrol: bool = True,
+        ) -> Overlay:
+            # Sockets need short paths: not pytest's tmp_path.
+            home = Path(tempfile.mkdtemp(prefix="sys"))
+            stack.callback(shutil.rmtree, home)
+            name = f"s{home.name[3:].translate(_PLAIN)}".lower()
+            settings = LabSettings(name=name, hosts=hosts, underlay=underlay, directory=home / "lab")
+            stack.callback(down, settings)
+            lab = Lab.up(settings)
+            controller = Controller(home / "state", lab, *arguments, where=where)
+            stack.callback(_end, controller)
+            controller.start()
+            overlay = Overlay(lab, controller)
+            for host in lab.hosts if enrol else ():
+                overlay.enrol(host, wait=False)
+            for host in lab.hosts if enrol else ():
+                overlay.enrol(host)
+            return overlay
+
+        yield make
+
+
+@pytest.fixture
+def overlay(shared: Overlay) -> Iterator[Overlay]:
+    """The module's overlay (each module says what it is as `shared`), without networks."""
+    if not shared.controller.runs:
+        shared.controller.start()
+    yield shared
+    shared.clear()
+
+
+def _end(controller: Controller) -> None:
+    if controller.runs:
+        controller.stop()
+    assert not controller.complaints(), controller.complaints()

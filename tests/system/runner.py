@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller as a process that a test can kill: python -m tests.system.runner STATE [--ovsdb …] [--openflow …].
+
+It is the controller that `ovs-geneve controller` runs, less REST: commands come as pickles, each behind its length,
+over the Unix socket STATE/test.sock.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import logging
+import pickle
+import signal
+from pathlib import Path
+
+from controller.intent.commands import Delete, Put
+from controller.intent.model import Kind
+from controller.process import ControllerProcess, running
+from controller.reconciler.status import Truth
+from controller.settings import Settings
+from tests.system.wire import LENGTH, SOCKET
+
+_EVERY = 0.02
+
+
+class Service:
+    """What a test can ask of the controller."""
+
+    def __init__(self, process: ControllerProcess) -> None:
+        self._process = process
+
+    async def submit(self, command: Put | Delete) -> int:
+        return (await self._process.submit(command)).revision
+
+    async def conditions(self, kind: Kind, name: str) -> dict[str, tuple[str, str, str]]:
+        held = self._process.intent.objects(kind)[name]
+        told = self._process.conditions(held)
+        return {each.type: (each.status.value, each.reason, each.message) for each in told}
+
+    async def settled(self, names: list[tuple[Kind, str]], timeout: float) -> dict[str, object]:
+        """Wait until all conditions of these objects are True; return those that are not."""
+        end = asyncio.get_running_loop().time() + timeout
+        while True:
+            bad = {name: self._untrue(kind, name) for kind, name in names}
+            if not any(bad.values()):
+                return {}
+            if asyncio.get_running_loop().time() > end:
+                return {name: conditions for name, conditions in bad.items() if conditions}
+            await asyncio.sleep(_EVERY)
+
+    async def progress(self, host: str) -> dict[str, object]:
+        return dataclasses.asdict(self._process.progress(host))
+
+    async def host_of(self, port: str) -> str | None:
+        return self._process.intent.host_of(port)
+
+    async def vni(self, network: str) -> int | None:
+        return self._process.intent.networks[network].spec.vni
+
+    async def strangers(self) -> list[str]:
+        return [host.system_id for host in self._process.waiting_hosts()]
+
+    async def incremental_equals_whole(self) -> bool:
+        compiler = self._process.reconciler.compiler
+        whole = compiler.recompiled()
+        return all(whole.desired(host) == compiler.desired(host) for host in self._process.intent.hosts)
+
+    def _untrue(self, kind: Kind, name: str) -> list[tuple[str, str, str]]:
+        held = self._process.intent.objects(kind).get(name)
+        if held is None:
+            return [("Stored", "False", "NotFound")]
+        told = self._process.conditions(held)
+        return [(each.type, each.reason, each.message) for each in told if each.status is not Truth.TRUE]
+
+
+async def answer(service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
+            name, arguments = pickle.loads(await reader.readexactly(size))
+            try:
+                outcome = True, await getattr(service, name)(*arguments)
+            except Exception as error:  # it belongs to the test that asked
+                outcome = False, f"{type(error).__name__}: {error}"
+            raw = pickle.dumps(outcome)
+            writer.write(LENGTH.pack(len(raw)) + raw)
+            await writer.drain()
+    except asyncio.IncompleteReadError:
+        writer.close()
+
+
+async def main(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    path = settings.state_directory / SOCKET
+    async with running(settings) as process:
+        service = Service(process)
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(lambda r, w: answer(service, r, w), str(path))
+        await stopping.wait()
+        server.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("state_directory", type=Path)
+    parser.add_argument("--ovsdb")
+    parser.add_argument("--openflow")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(main(Settings(**vars(parser.parse_args()))))
