@@ -181,7 +181,10 @@ class Reconciler:
         progress = self._progress.pop(name, None)
         if progress is not None and not progress.done():
             progress.set_result(None)
-        if name not in self.compiler.intent.hosts and self.programmers[name].phase is Phase.IDLE:
+        if name in self.compiler.intent.hosts:
+            return
+        programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
+        if programmer is not None and programmer.phase is Phase.IDLE:
             self._release(name)
 
     def _follow_host(self, change: Change) -> None:
