@@ -23,6 +23,7 @@ from tests.system.packets import BROADCAST, Wire, Wires, marked, token
 pytestmark = pytest.mark.system
 
 GENEVE_PORT = 6081
+FABRIC_MAC = "02:09:00:00:00:fe"
 
 
 @pytest.fixture(scope="module", params=[Underlay.IPV4, Underlay.IPV6], ids=str)
@@ -99,7 +100,8 @@ class Underworld:
     def outer(self, source: str | None = None, target: str | None = None) -> Packet:
         ip = IP if self.overlay.lab.state.underlay is Underlay.IPV4 else IPv6
         addresses = {"src": source or str(self.peer.endpoint), "dst": target or str(self.host.endpoint)}
-        ether = Ether(src=self.peer.endpoint_mac, dst=self.host.endpoint_mac)
+        # Not the peer's own MAC address: flooded, it would make the peer's bridge look for itself on its cable.
+        ether = Ether(src=FABRIC_MAC, dst=self.host.endpoint_mac)
         return ether / ip(**addresses) / UDP(sport=50000, dport=GENEVE_PORT)
 
     def geneve(self, **fields: object) -> Packet:
