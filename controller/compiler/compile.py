@@ -80,6 +80,10 @@ class Compiler:
         deltas = {host: _delta(edit) for host, edit in edits.items()}
         if any(change.kind is Kind.OPTION_SCHEMA for change in changes):
             self._remap(deltas)
+        for host in touched:
+            if bool(before[host]) != bool(after[host]):
+                # A host that is declared again may not have been away: its switch holds the map it had, or none.
+                deltas[host].tlv_maps = self._tlv_maps_of(host)
         return {host: delta for host, delta in deltas.items() if delta}
 
     def update_ofports(self, host: str, ofports: Mapping[str, int]) -> HostDelta:
@@ -100,7 +104,7 @@ class Compiler:
             for fragment in self._fragments(layer, host):
                 flows.update((flow.key, flow) for flow in fragment.flows)
                 groups.update((group.group_id, group) for group in fragment.groups)
-        return HostState(tlv_maps=self._tlv_maps, flows=flows, groups=groups)
+        return HostState(tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups)
 
     def hosts_with(self, network: str) -> Iterable[str]:
         """Return the hosts that have ports of a network."""
@@ -193,6 +197,9 @@ class Compiler:
             self._layers_of[host] = all_layers
         else:
             self._layers_of.pop(host, None)
+
+    def _tlv_maps_of(self, host: str) -> frozenset[TlvMap]:
+        return self._tlv_maps if host in self._layers_of else frozenset()
 
     def _remap(self, deltas: dict[str, HostDelta]) -> None:
         wanted = tlv_map(self.intent)
