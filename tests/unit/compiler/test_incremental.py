@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the compiler keeps up to date equals what it compiles from nothing, and its deltas lead there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from controller.errors import IntentError
+from controller.hoststate import HostState
+from controller.intent.commands import Command, evaluate
+from controller.intent.model import Kind
+from tests.builders import EMPTY, Fabric, apply_delta, bind, delete, host, network, port, put, schema, unbind
+from tests.unit.compiler.operations import HOSTS, PORTS, Operations
+
+STEPS = 150
+
+
+class Mirrored:
+    """A fabric, and a copy of every host's bridge that has only ever seen deltas."""
+
+    def __init__(self) -> None:
+        self.fabric = Fabric()
+        self.bridges: dict[str, HostState] = {}
+
+    def do(self, *commands: Command) -> None:
+        deltas = self.fabric.do(*commands)
+        for name, delta in deltas.items():
+            self.bridges[name] = apply_delta(self.bridges.get(name, EMPTY), delta)
+
+    def plug(self, name: str, **ofports: int) -> None:
+        delta = self.fabric.plug(name, **ofports)
+        self.bridges[name] = apply_delta(self.bridges.get(name, EMPTY), delta)
+
+    def check(self, names: tuple[str, ...] = HOSTS) -> None:
+        compiler = self.fabric.compiler
+        whole = compiler.recompiled()
+        for name in names:
+            assert clashing_keys(self.fabric, name) == [], name
+            assert whole.desired(name) == compiler.desired(name), name
+            assert self.bridges.get(name, EMPTY) == compiler.desired(name), name
+
+
+def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
+    """Return flow keys that more than one fragment of a host has: the last one compiled would win."""
+    compiler = fabric.compiler
+    counts = Counter(
+        flow.key
+        for layer in compiler._layers_of.get(name, ())
+        for fragment in compiler._fragments(layer, name)
+        for flow in fragment.flows
+    )
+    return [key for key, count in counts.items() if count > 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_incremental_equals_whole(seed: int) -> None:
+    random = Random(seed)
+    operations = Operations(random)
+    world = Mirrored()
+    done = 0
+    for command in operations.world():
+        done += _try(world, command)
+    for _ in range(STEPS):
+        if random.random() < 0.2:
+            _plug(world, random)
+        else:
+            done += _try(world, operations.draw())
+        world.check()
+    assert done > STEPS / 4, "most commands were refused: nothing was tested"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_batches_equal_whole(seed: int) -> None:
+    """Commands that share a commit arrive as one change an object, deleted and made anew included."""
+    random = Random(1000 + seed)
+    operations = Operations(random)
+    world = Mirrored()
+    for command in operations.world():
+        _try(world, command)
+    for _ in range(STEPS // 5):
+        world.do(*_acceptable(world, [operations.draw() for _ in range(random.randrange(1, 30))]))
+        world.check()
+
+
+def test_object_made_anew_in_one_batch() -> None:
+    world = Mirrored()
+    again = [
+        put("hv1", host("192.0.2.1")),
+        put("hv2", host("192.0.2.2")),
+        put("context", schema(1)),
+        put("blue", network(100, "context")),
+        put("web1", port("blue", 1, "10.0.0.1")),
+        bind("web1", "hv1"),
+    ]
+    gone = [
+        delete("port/web1"),
+        delete("network/blue"),
+        delete("option-schema/context"),
+        delete("host/hv1"),
+        delete("host/hv2"),
+    ]
+    world.do(*again)
+    world.plug("hv1", web1=1)
+    world.do(*gone, *again)
+    world.check()
+    world.do(*gone)
+    world.check()
+    assert world.bridges["hv1"] == EMPTY
+    world.do(*again)
+    world.check()
+
+
+def test_port_that_takes_the_mac_of_one_that_goes() -> None:
+    world = Mirrored()
+    world.do(
+        put("hv1", host("192.0.2.1")),
+        put("hv2", host("192.0.2.2")),
+        put("blue", network(100)),
+        put("old", port("blue", 1, "10.0.0.1")),
+        put("stays", port("blue", 9)),
+        bind("old", "hv1"),
+        bind("stays", "hv2"),
+    )
+    world.do(delete("port/old"), put("new", port("blue", 1, "10.0.0.1")), bind("new", "hv2"))
+    world.check()
+
+
+def test_family_that_turns_up_and_goes() -> None:
+    """Ways to ports are compiled for the underlay families that a network's hosts have."""
+    world = Mirrored()
+    world.do(
+        put("hv1", host("192.0.2.1", "2001:db8::1")),
+        put("hv2", host("192.0.2.2")),
+        put("blue", network(100)),
+        put("web1", port("blue", 1)),
+        put("db1", port("blue", 2)),
+        bind("web1", "hv1"),
+        bind("db1", "hv2"),
+    )
+    for endpoints in (("2001:db8::2",), ("192.0.2.2", "2001:db8::2"), ("192.0.2.2",), ("2001:db8::2",)):
+        world.do(put("hv2", host(*endpoints)))
+        world.check()
+    world.do(unbind("db1"))
+    world.do(put("web1", port("blue", 3)))
+    world.do(bind("db1", "hv2"))
+    world.check()
+
+
+def test_cost_of_a_port_does_not_grow_with_the_fabric() -> None:
+    """A port more on a network of 25 hosts: the same few parts, and the same few flows a host, as on five."""
+    costs = {size: _cost_of_a_port(size) for size in (5, 25)}
+    for size, (parts, elsewhere, at_home) in costs.items():
+        # The port itself (declared and bound, then plugged in) and its host's flood groups.
+        assert parts == 3, size
+        # Elsewhere: ARP answer, ND answers for the declared and the link-local address, and the way to it.
+        assert elsewhere == {4}, size
+        assert at_home == (3, 24, 1), size
+
+
+def _cost_of_a_port(size: int) -> tuple[int, set[int], tuple[int, int, int]]:
+    fabric = Fabric()
+    fabric.do(put("blue", network(100)))
+    for number in range(1, size + 1):
+        fabric.do(
+            put(f"hv{number}", host(f"192.0.2.{number}")),
+            put(f"p{number}", port("blue", number, f"10.0.0.{number}", f"2001:db8::{number}")),
+            bind(f"p{number}", f"hv{number}"),
+        )
+        fabric.plug(f"hv{number}", **{f"p{number}": 1})
+    before = fabric.compiler.parts_compiled
+    deltas = fabric.do(put("new", port("blue", 99, "10.0.0.99", "2001:db8::99")), bind("new", "hv3"))
+    plugged = fabric.plug("hv3", new=7)
+    parts = fabric.compiler.parts_compiled - before
+    assert len(deltas) == size
+    assert all(not delta.groups and delta.tlv_maps is None for name, delta in deltas.items() if name != "hv3")
+    elsewhere = {len(delta.flows) for name, delta in deltas.items() if name != "hv3"}
+    return parts, elsewhere, (len(deltas["hv3"].flows), len(plugged.flows), len(deltas["hv3"].groups))
+
+
+def test_moved_port_touches_its_two_hosts_groups_and_one_flow_elsewhere() -> None:
+    fabric = Fabric()
+    fabric.do(put("blue", network(100)))
+    for number in range(1, 11):
+        fabric.do(
+            put(f"hv{number}", host(f"192.0.2.{number}")),
+            put(f"a{number}", port("blue", number)),
+            put(f"b{number}", port("blue", 100 + number)),
+            bind(f"a{number}", f"hv{number}"),
+            bind(f"b{number}", f"hv{number}"),
+        )
+    before = fabric.compiler.parts_compiled
+    deltas = fabric.do(bind("a1", "hv2"))
+    assert fabric.compiler.parts_compiled - before == 3
+    assert {len(d.flows) for name, d in deltas.items() if name not in ("hv1", "hv2")} == {1}
+    assert {name for name, d in deltas.items() if d.groups} == {"hv1", "hv2"}
+
+
+def test_change_of_one_network_touches_no_other() -> None:
+    fabric = Fabric()
+    fabric.do(
+        *(put(f"hv{n}", host(f"192.0.2.{n}")) for n in (1, 2)),
+        *(put(name, network()) for name in ("blue", "red")),
+        *(put(f"{name}1", port(name, 1)) for name in ("blue", "red")),
+        bind("blue1", "hv1"),
+        bind("red1", "hv2"),
+    )
+    assert set(fabric.do(put("blue1", port("blue", 1, "10.0.0.1")))) == {"hv1"}
+
+
+def test_unbound_port_needs_nothing_on_hosts_without_its_network() -> None:
+    fabric = Fabric()
+    fabric.do(put("hv1", host("192.0.2.1")), put("blue", network(100)))
+    assert fabric.do(put("web1", port("blue", 1, "10.0.0.1"))) == {}
+    assert fabric.intent.get(Kind.PORT, "web1") is not None
+
+
+def _plug(world: Mirrored, random: Random) -> None:
+    """Plug an interface in, give it another number, or unplug it; OVS numbers no two alike."""
+    name = random.choice(HOSTS)
+    free = set(range(20)) - set(world.fabric.ofports.get(name, {}).values())
+    interface = random.choice([*PORTS, *(f"if-{port_name}" for port_name in PORTS)])
+    world.plug(name, **{interface: random.choice((0, *free))})
+
+
+def _try(world: Mirrored, command: Command) -> bool:
+    """Carry a command out, unless the intent refuses it; tell whether it changed something."""
+    try:
+        decision = evaluate(world.fabric.intent, command)
+    except IntentError:
+        return False
+    world.do(command)
+    return bool(decision.changes)
+
+
+def _acceptable(world: Mirrored, commands: list[Command]) -> list[Command]:
+    """Leave out the commands that are refused after those before them."""
+    intent, accepted = world.fabric.intent, []
+    for command in commands:
+        try:
+            decision = evaluate(intent, command)
+        except IntentError:
+            continue
+        if decision.changes:
+            intent = intent.with_changes(decision.changes, intent.revision + 1)
+        accepted.append(command)
+    return accepted
+
+
+def test_host_that_comes_back_gets_the_tlv_map_again() -> None:
+    """Between its deletion and its return its bridge may have stayed connected, and lost its map."""
+    world = Mirrored()
+    world.do(put("context", schema(1)), put("hv1", host("192.0.2.1")))
+    world.do(delete("host/hv1"))
+    assert world.bridges["hv1"].tlv_maps == frozenset()
+    world.do(put("hv1", host("192.0.2.1")))
+    assert len(world.bridges["hv1"].tlv_maps) == 1
