@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import singledispatch
 from ipaddress import ip_address
@@ -53,6 +54,8 @@ from ovs_geneve.geneve.fields import (
     render_value,
 )
 from ovs_geneve.values import option_class, option_type, vni
+
+_NUMBER = re.compile(r"0|[1-9][0-9]*|0x[0-9a-fA-F]+")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -199,7 +202,7 @@ def _(spec: OptionPolicySpec, labels: dict[str, str], intent: Intent) -> OptionP
         network=spec.network,
         priority=spec.priority,
         to=SelectorDocument(spec.to_port),
-        match=MatchDocument({f"{m.schema}.{m.field}": f"{m.value:#x}/{m.mask:#x}" for m in spec.match}),
+        match=MatchDocument({f"{m.schema}.{m.field}": _render_match(m, intent) for m in spec.match}),
         action=spec.action.value,
     )
 
@@ -232,6 +235,16 @@ def _matches(said: Mapping[str, int | str], intent: Intent) -> Iterable[OptionMa
         value, mask = _field("match-invalid", at, parse_match, field.kind, field.bits, text)
         ones = (1 << field.bits) - 1
         yield OptionMatch(schema=schema, field=name, value=value, mask=ones if mask is None else mask)
+
+
+def _render_match(match: OptionMatch, intent: Intent) -> str:
+    field = intent.option_schemas[match.schema].spec.layout.field(match.field)
+    value = render_value(field.kind, field.bits, match.value)
+    if match.mask == (1 << field.bits) - 1:
+        return value
+    plain = field.kind in (FieldKind.UINT, FieldKind.FLAGS)
+    mask = f"{match.mask:#x}" if plain else render_value(field.kind, field.bits, match.mask)
+    return f"{value}/{mask}"
 
 
 def _declared_field(intent: Intent, schema: str, name: str, at: str) -> OptionField:

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from litestar import Controller as Routes
-from litestar import Response, delete, get, put
+from litestar import Request, Response, delete, get, put
+from litestar.exceptions import HTTPException
 from litestar.params import Dependency, Parameter
 
 from controller.api import schema
 from controller.api.backend import Controller
 from controller.api.documents import to_spec
 from controller.api.parameters import (
+    ANY_REVISION,
     etag,
     parse_duration,
     parse_etag,
@@ -23,9 +25,10 @@ from controller.api.parameters import (
 )
 from controller.api.schema import ControllerView, Document, ListView, ObjectView, TunnelListView
 from controller.api.views import controller_view, object_view, tunnels_view
-from controller.errors import NotFound
+from controller.errors import NotFound, StaleRevision
 from controller.intent.commands import Delete, Put
 from controller.intent.model import AnyObject, Kind, object_id
+from controller.reconciler.status import Truth
 
 _Backend = Annotated[Controller, Dependency(skip_validation=True)]
 _Limit = Annotated[int, Parameter(ge=1, le=1000, description="Objects a page.")]
@@ -82,6 +85,8 @@ class Collection(Routes):
     ) -> Response[ObjectView[Document]]:
         """Make the object so; the same document again changes nothing."""
         waits, seconds = parse_wait(wait), parse_duration(timeout)
+        if if_match == ANY_REVISION:
+            self._check_exists(backend, name)
         command = Put(
             kind=self.kind,
             name=name,
@@ -93,8 +98,10 @@ class Collection(Routes):
         result = await backend.submit(command)
         held = result.object or self._find(backend, name)
         status = 201 if result.created else 200
-        if waits and not await _programmed(backend, backend.hosts_concerned(held), held, seconds):
-            status = 202
+        if waits:
+            hosts = backend.hosts_concerned(held)
+            await _acknowledged(backend, hosts, held, result.revision, seconds)
+            status = status if _is_programmed(backend, held) else 202
         return _shown(backend, held, status)
 
     @delete("/{name:str}", summary="Delete", status_code=204)
@@ -110,9 +117,14 @@ class Collection(Routes):
         waits, seconds = parse_wait(wait), parse_duration(timeout)
         held = self._find(backend, name)
         hosts = backend.hosts_concerned(held)
-        await backend.submit(Delete(kind=self.kind, name=name, if_match=parse_etag(if_match)))
-        done = not waits or await _programmed(backend, hosts, held, seconds)
+        result = await backend.submit(Delete(kind=self.kind, name=name, if_match=parse_etag(if_match)))
+        done = not waits or await _acknowledged(backend, hosts, held, result.revision, seconds)
         return Response(None, status_code=204 if done else 202)
+
+    def _check_exists(self, backend: Controller, name: str) -> None:
+        if backend.intent.get(self.kind, name) is None:
+            reason = f"If-Match: * wants {object_id(self.kind, name)} to exist"
+            raise StaleRevision("revision-stale", reason)
 
     def _find(self, backend: Controller, name: str) -> AnyObject:
         held = backend.intent.get(self.kind, name)
@@ -192,14 +204,32 @@ async def readyz(backend: _Backend) -> Response[dict[str, str]]:
     return Response(body, status_code=200 if ready else 503)
 
 
-async def _programmed(backend: _Backend, hosts: frozenset[str], held: AnyObject, seconds: float) -> bool:
+@get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Serve the description of this API, made from its code."""
+    return request.app.openapi_schema.to_schema()
+
+
+async def require_json(request: Request[Any, Any, Any]) -> None:
+    """Refuse a document that says it is no JSON."""
+    if request.method == "PUT" and request.content_type[0] != "application/json":
+        raise HTTPException("want Content-Type: application/json", status_code=415)
+
+
+async def _acknowledged(
+    backend: Controller, hosts: frozenset[str], held: AnyObject, revision: int, seconds: float
+) -> bool:
     """Wait for the bridges; tell whether they made it in time."""
     try:
         async with asyncio.timeout(seconds):
-            await backend.acknowledged(hosts, backend.intent.revision, held.key)
+            await backend.acknowledged(hosts, revision, held.key)
     except TimeoutError:
         return False
     return True
+
+
+def _is_programmed(backend: Controller, held: AnyObject) -> bool:
+    return all(c.status is Truth.TRUE for c in backend.conditions(held) if c.type == "Programmed")
 
 
 def _shown(backend: Controller, held: AnyObject, status_code: int) -> Response[ObjectView[Document]]:

@@ -12,6 +12,9 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 
 MAX_WAIT = 300.0
 
+ANY_REVISION = "*"
+NO_REVISION = -1
+
 
 class BadParameter(Invalid):
     """Raised for a header or query parameter that cannot be read."""
@@ -35,13 +38,14 @@ def parse_wait(text: str | None) -> bool:
 
 
 def parse_etag(header: str | None) -> int | None:
-    """Read If-Match as a revision; None when it asks for nothing in particular."""
-    if header is None or header == "*":
+    """Read If-Match as a revision; None when it asks for none in particular.
+
+    What is no ETag of ours is a revision that no object has: the condition is well formed and does not hold.
+    """
+    if header is None or header == ANY_REVISION:
         return None
-    text = header.strip('"')
-    if not text.isascii() or not text.isdigit():
-        raise BadParameter("parameter-invalid", f'If-Match {header}: want an ETag such as "12"')
-    return int(text)
+    text = header.removeprefix('"').removesuffix('"')
+    return int(text) if text.isascii() and text.isdigit() and header != text else NO_REVISION
 
 
 def parse_none_match(header: str | None) -> bool:

@@ -53,6 +53,13 @@ def invalid_document(_: AnyRequest, error: ValidationException) -> Response[Prob
     return _answer(400, "document-invalid", _PATH.sub("", message), pointer=_pointer(message, first))
 
 
+def not_utf8(_: AnyRequest, error: UnicodeDecodeError) -> Response[Problem]:
+    """Answer a body that is no text."""
+    return _answer(
+        400, "document-invalid", f"the document is not UTF-8: {error.reason} at byte {error.start}"
+    )
+
+
 def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """Answer what the framework refuses: no such path, wrong method, too large a body, malformed JSON."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:

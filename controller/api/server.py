@@ -36,7 +36,9 @@ def create_app(backend: Controller) -> Litestar:
             handlers.OptionPolicies,
             handlers.tunnels,
             handlers.status,
+            handlers.openapi,
         ],
+        before_request=handlers.require_json,
     )
     return Litestar(
         route_handlers=[v1, handlers.healthz, handlers.readyz],
@@ -46,6 +48,7 @@ def create_app(backend: Controller) -> Litestar:
             StoreUnavailable: problems.store_unavailable,
             ValidationException: problems.invalid_document,
             HTTPException: problems.http_error,
+            UnicodeDecodeError: problems.not_utf8,
             Exception: problems.unexpected,
         },
         middleware=[RequestId()],
@@ -53,8 +56,9 @@ def create_app(backend: Controller) -> Litestar:
             title="ovs-geneve",
             version=backend.version,
             description="An SDN controller for GENEVE overlays on Open vSwitch, with options you declare.",
-            path="/v1",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            # Litestar's own pages answer 404 in HTML; `handlers.openapi` serves the document.
+            path="/openapi",
+            render_plugins=[JsonRenderPlugin()],
         ),
         request_max_body_size=MAX_BODY,
         signature_types=[Controller],

@@ -26,6 +26,7 @@ class Refused(click.ClickException):
     """Raised when the controller refuses a request; shows the problem's field and holder."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
+        self.status = problem.get("status")
         text = str(problem.get("detail", problem))
         if problem.get("pointer"):
             text = f"{problem['pointer']}: {text}"

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, BinaryIO
 
 import click
-import yaml
 
 from controller.api.documents import to_layout
 from controller.cli.client import DEFAULT_SERVER, Client
 from controller.cli.live import live_frames
+from controller.cli.yaml_documents import read_documents
 from ovs_geneve.errors import DecodeError, OvsGeneveError
 from ovs_geneve.geneve.capture import CapturedFrame, read_capture
 from ovs_geneve.geneve.describe import (
@@ -59,8 +59,8 @@ def decode(
     if (file is None) == (live is None):
         raise click.UsageError("want a FILE or --live INTERFACE")
     layouts = index_layouts(_layouts(schemas, server))
-    frames = read_capture(file) if file is not None else live_frames(live or "")
     try:
+        frames = read_capture(file) if file is not None else live_frames(live or "")
         for number, text in enumerate(_texts(frames, port, layouts, tree=tree), 1):
             click.echo(text)
             if number == count:
@@ -72,10 +72,8 @@ def decode(
 def _layouts(schemas: IO[str] | None, server: str | None) -> Iterator[OptionLayout]:
     """Read the declared options: from a file, else from a controller if one is named or answers."""
     if schemas is not None:
-        documents = (one for one in yaml.safe_load_all(schemas) if one and one.get("kind") == "option-schema")
         named = [
-            (str(one["name"]), {k: v for k, v in one.items() if k not in ("kind", "name")})
-            for one in documents
+            (name, document) for kind, name, document in read_documents(schemas) if kind == "option-schema"
         ]
     else:
         named = [(item["name"], item["spec"]) for item in _declared(server)]

@@ -19,13 +19,16 @@ _MOST = 65535
 def live_frames(interface: str) -> Iterator[CapturedFrame]:
     """Yield frames in both directions until the caller stops; ClickException where the kernel refuses."""
     try:
-        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-        packets.bind((interface, 0))
+        # Protocol 0 until it is bound: packets of other interfaces must not be among the first.
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        packets.bind((interface, _ETH_P_ALL))
     except OSError as error:
         raise click.ClickException(
             f"cannot listen on {interface}: {error.strerror} (are you root?)"
         ) from error
     with packets:
         while True:
-            data = packets.recv(_MOST)
+            data, address = packets.recvfrom(_MOST)
+            if interface == "lo" and address[2] == socket.PACKET_OUTGOING:
+                continue  # on loopback every packet passes twice
             yield CapturedFrame(timestamp_ns=time.time_ns(), linktype=_LINKTYPE_ETHERNET, data=data)

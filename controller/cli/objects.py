@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import click
@@ -13,8 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.cli.client import Client, Refused, collection_of, server_option
+from controller.cli.yaml_documents import read_documents
 
 _WAIT_SECONDS = 30
+
+ACCEPTED, NOT_FOUND = 202, 404
 
 
 @click.command("apply")
@@ -24,18 +27,22 @@ _WAIT_SECONDS = 30
 def apply(source: IO[str], wait: bool, server: str) -> None:
     """Create or replace the objects of a file, in its order."""
     client = Client(server)
-    query = {"wait": "programmed", "timeout": f"{_WAIT_SECONDS}s"} if wait else {}
-    for number, (kind, name, document) in enumerate(_documents(source), 1):
-        path = f"{collection_of(kind)}/{name}"
-        before = _revision(client, path)
+    query = _waiting(wait)
+    for number, (kind, name, document) in enumerate(read_documents(source), 1):
         try:
+            path = f"{collection_of(kind)}/{name}"
+            before = _revision(client, path)
             answer = client.put(path, document, **query)
-        except Refused as error:
-            raise click.ClickException(f"document {number}, {kind}/{name}: {error.message}") from error
+        except click.ClickException as error:
+            where = f"{source.name}, document {number}, {kind}/{name}"
+            raise click.ClickException(f"{where}: {error.message}") from error
         after = answer.json()["revision"]
         word = "created" if before is None else "unchanged" if before == after else "configured"
-        late = " (not acknowledged yet)" if answer.status_code == 202 else ""
-        click.echo(f"{kind}/{name} {word}{late}")
+        click.echo(f"{kind}/{name} {word}")
+        if answer.status_code == ACCEPTED:
+            raise click.ClickException(
+                f"{kind}/{name} is not programmed: {_conditions(answer.json()['status'])}"
+            )
 
 
 @click.command("get")
@@ -62,10 +69,11 @@ def get(kind: str, name: str | None, output: str, server: str) -> None:
 @click.command("delete")
 @click.argument("kind")
 @click.argument("name")
+@click.option("--wait", is_flag=True, help="Until every bridge concerned acknowledged it.")
 @server_option
-def delete(kind: str, name: str, server: str) -> None:
+def delete(kind: str, name: str, wait: bool, server: str) -> None:
     """Delete the object of this KIND and NAME."""
-    Client(server).delete(f"{collection_of(kind)}/{name}")
+    Client(server).delete(f"{collection_of(kind)}/{name}", **_waiting(wait))
     click.echo(f"{kind}/{name} deleted")
 
 
@@ -84,24 +92,17 @@ def status(server: str) -> None:
         click.echo(f"waiting to be enrolled: {host['system_id']} from {host['remote']}")
 
 
-def _documents(source: IO[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    try:
-        for number, document in enumerate(yaml.safe_load_all(source), 1):
-            if document is None:
-                continue
-            if not isinstance(document, Mapping) or not {"kind", "name"} <= document.keys():
-                raise click.ClickException(f"document {number}: wants kind: and name:")
-            kind, name = str(document["kind"]), str(document["name"])
-            yield kind, name, {key: value for key, value in document.items() if key not in ("kind", "name")}
-    except yaml.YAMLError as error:
-        raise click.ClickException(f"{source.name}: {error}") from error
+def _waiting(wait: bool) -> dict[str, str]:
+    return {"wait": "programmed", "timeout": f"{_WAIT_SECONDS}s"} if wait else {}
 
 
 def _revision(client: Client, path: str) -> int | None:
     try:
         revision: int = client.get(path)["revision"]
-    except Refused:
-        return None
+    except Refused as error:
+        if error.status == NOT_FOUND:
+            return None
+        raise
     return revision
 
 
