@@ -99,6 +99,8 @@ class HostLink:
 
     async def deprovision(self) -> None:
         """Take what is ours off the host, if it answers."""
+        # The worker would take what goes for a loss, and put it back.
+        await self._rest()
         client = self.client
         if client is None or not client.connected:
             return
@@ -111,12 +113,19 @@ class HostLink:
 
     async def close(self) -> None:
         """End the link; a dialled client is closed, a called-in one is its listener's."""
-        self._worker.cancel()
-        await asyncio.wait({self._worker})
+        await self._rest()
         await self._dial_bridge(None)
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.wait({self._dialling})
+
+    async def _rest(self) -> None:
+        self._worker.cancel()
+        await asyncio.wait({self._worker})
+
+    async def _end_worker(self) -> None:
+        self._worker.cancel()
+        await asyncio.wait({self._worker})
 
     def _hang_up(self) -> None:
         if self._dialling is not None:
@@ -136,19 +145,25 @@ class HostLink:
             await self._wake.wait()
             self._wake.clear()
             try:
-                report = await self._look()
-            except ConnectionLost:
-                report = self._away()
-            except TransactionFailed as error:
-                problem = Problem(reason="ProvisioningFailed", message=str(error))
-                report = replace(self._report, provisioned=False, problem=problem)
+                self._tell(await self._look_or_say_why_not())
+            except Exception:  # whatever it is, it must not be the last time that this host is looked at
+                _log.exception("host %s: cannot make sense of its database", self.host.name)
                 asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.look_again)
-            self._tell(report)
+
+    async def _look_or_say_why_not(self) -> HostReport:
+        try:
+            return await self._look()
+        except ConnectionLost:
+            return self._away()
+        except TransactionFailed as error:
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.look_again)
+            problem = Problem(reason="ProvisioningFailed", message=str(error))
+            return replace(self._report, provisioned=False, problem=problem)
 
     def _tell(self, report: HostReport) -> None:
         if report != self._report:
-            self._report = report
             self._events.host_reported(self.host.name, report)
+            self._report = report
 
     async def _look(self) -> HostReport:
         client = self.client

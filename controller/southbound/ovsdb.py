@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from controller.intent.model import HostSpec, Object
 from controller.settings import Settings
@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 class _Caller:
     """A host on a connection that it opened; whose it is shows once its database was read."""
 
-    def __init__(self, connection: OvsdbConnection) -> None:
+    def __init__(self, connection: OvsdbConnection, on_stranger: Callable[[], None]) -> None:
+        self._on_stranger = on_stranger
         address = connection.peer_address
         self.remote = "unix" if address is None else address[0]
         self.link: HostLink | None = None
@@ -39,6 +40,8 @@ class _Caller:
     def _changed(self, _: object) -> None:
         if self.link is not None:
             self.link.look_again()
+        elif self.client.connected:
+            self._on_stranger()  # its system-id may have come now
 
 
 class OvsdbHosts:
@@ -111,22 +114,15 @@ class OvsdbHosts:
 
     async def _serve(self, connection: OvsdbConnection) -> None:
         """Follow a host that called in until it hangs up."""
-        caller = _Caller(connection)
+        caller = _Caller(connection, self._match_callers)
         self._callers.add(caller)
-        matching = asyncio.create_task(self._match_when_read(caller))
         try:
             reason = await caller.client.serve(connection)
             _log.info("OVSDB of %s hung up: %s", caller.remote, reason)
         finally:
-            matching.cancel()
-            await asyncio.wait({matching})
             self._callers.discard(caller)
             if caller.link is not None:
                 caller.link.look_again()
-
-    async def _match_when_read(self, caller: _Caller) -> None:
-        await caller.client.ready()
-        self._match_callers()
 
     def _match_callers(self) -> None:
         """Bring together hosts that called in and hosts that are declared."""
@@ -137,6 +133,8 @@ class OvsdbHosts:
         }
         for caller in self._callers:
             system = caller.system
+            if caller.link is not None and caller.link.dialled is not None:
+                caller.link = None  # it is dialled from now on
             if caller.link is None and system is not None:
                 caller.link = expected.get(system.external_ids.get(SYSTEM_ID, ""))
                 if caller.link is not None:

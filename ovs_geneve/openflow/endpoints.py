@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -38,8 +37,7 @@ class Dialler:
     async def close(self) -> None:
         """Stop dialling; the connection itself is closed by its owner."""
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait({self._task})  # not `await`: a caller that is cancelled must not seem to go on
 
     async def _run(self, connect: _Connect) -> None:
         loop = asyncio.get_running_loop()
