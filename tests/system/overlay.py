@@ -165,6 +165,7 @@ class Overlay:
         self.lab = lab
         self.controller = controller
         self._ports: dict[str, list[str]] = {}
+        self._pings: list[Pinging] = []
 
     def enrol(self, host: LabHost, *, dialled: bool = True, wait: bool = True) -> None:
         remote = host.ovsdb if dialled else None
@@ -221,7 +222,9 @@ class Overlay:
             self.controller.settle((Kind.PORT, endpoint.name))
 
     def remove(self, endpoint: Endpoint) -> None:
-        self.lab.unplug(endpoint.name)
+        """Unplug a port, unless its host is gone, and take it away."""
+        if endpoint.name in {port.name for port in self.lab.ports}:
+            self.lab.unplug(endpoint.name)
         self.controller.delete(Kind.PORT, endpoint.name)
         for names in self._ports.values():
             if endpoint.name in names:
@@ -256,7 +259,10 @@ class Overlay:
         self.controller.settle((Kind.OPTION_POLICY, name))
 
     def clear(self) -> None:
-        """Take away all networks with their ports, for the next test."""
+        """End all that pings and take away all networks with their ports, for the next test."""
+        for ping in self._pings:
+            ping.stop()
+        self._pings.clear()
         for network, ports in self._ports.items():
             plugged = {port.name for port in self.lab.ports}
             for port in ports:
@@ -278,6 +284,11 @@ class Overlay:
         found = re.search(r"(\d+) received", done.stdout)
         assert found is not None, done.stdout + done.stderr
         return int(found[1])
+
+    def pinging(self, source: Endpoint, target: str) -> Pinging:
+        """Start a ping that goes on beside the test, every 50 ms."""
+        self._pings.append(Pinging(self.lab, source, target))
+        return self._pings[-1]
 
     def flows(self, host: str) -> list[FlowLine]:
         """What `ovs-ofctl dump-flows` tells of a host's bridge."""
@@ -310,11 +321,11 @@ class FlowLine:
 
 
 class Pinging:
-    """A ping that runs beside the test, every 50 ms unless told otherwise."""
+    """A ping that runs beside the test until it is stopped."""
 
-    def __init__(self, overlay: Overlay, source: Endpoint, target: str, interval: float = 0.05) -> None:
-        line = ["ping", "-n", "-D", "-O", "-i", str(interval), "-W", "1", target]
-        self._process = overlay.lab.popen(
+    def __init__(self, lab: Lab, source: Endpoint, target: str) -> None:
+        line = ["ping", "-n", "-D", "-O", "-i", "0.05", "-W", "1", target]
+        self._process = lab.popen(
             source.name, line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.what = f"{source.name} to {target}"
