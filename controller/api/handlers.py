@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 from litestar import Controller as Routes
 from litestar import Request, Response, delete, get, put
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
-from litestar.params import Dependency, Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from controller.api import schema
 from controller.api.backend import Controller
@@ -30,14 +31,16 @@ from controller.intent.commands import Delete, Put
 from controller.intent.model import AnyObject, Kind, object_id
 from controller.reconciler.status import Truth
 
-_Backend = Annotated[Controller, Dependency(skip_validation=True)]
-_Limit = Annotated[int, Parameter(ge=1, le=1000, description="Objects a page.")]
+_Backend = NamedDependency[SkipValidation[Controller]]
+_Name = FromPath[str]
+_Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="Objects a page.")]
 _Wait = Annotated[
-    str | None, Parameter(description='"programmed": answer when every bridge concerned acknowledged it.')
+    str | None,
+    QueryParameter(description='"programmed": answer when every bridge concerned acknowledged it.'),
 ]
-_Timeout = Annotated[str, Parameter(description="How long to wait: 5s, 500ms. Then the answer is 202.")]
-_IfMatch = Annotated[str | None, Parameter(header="If-Match", description="The ETag it must have.")]
-_IfNoneMatch = Annotated[str | None, Parameter(header="If-None-Match", description="*: only create.")]
+_Timeout = Annotated[str, QueryParameter(description="How long to wait: 5s, 500ms. Then the answer is 202.")]
+_IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="The ETag it must have.")]
+_IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match", description="*: only create.")]
 
 
 class Collection(Routes):
@@ -50,8 +53,10 @@ class Collection(Routes):
         self,
         backend: _Backend,
         limit: _Limit = 100,
-        cursor: Annotated[str, Parameter(description="`next` of the page before.")] = "",
-        label: Annotated[str | None, Parameter(description="KEY=VALUE: only those that have it.")] = None,
+        cursor: Annotated[str, QueryParameter(description="`next` of the page before.")] = "",
+        label: Annotated[
+            str | None, QueryParameter(description="KEY=VALUE: only those that have it.")
+        ] = None,
     ) -> ListView[Document]:
         """List objects by name, a page at a time."""
         intent = backend.intent
@@ -68,7 +73,7 @@ class Collection(Routes):
         )
 
     @get("/{name:str}", summary="Get")
-    async def get_object(self, backend: _Backend, name: str) -> Response[ObjectView[Document]]:
+    async def get_object(self, backend: _Backend, name: _Name) -> Response[ObjectView[Document]]:
         """Get one object."""
         return _shown(backend, self._find(backend, name), 200)
 
@@ -76,8 +81,8 @@ class Collection(Routes):
     async def put_object(
         self,
         backend: _Backend,
-        name: str,
-        data: Document,
+        name: _Name,
+        data: JSONBody[Document],
         wait: _Wait = None,
         timeout: _Timeout = "5s",
         if_match: _IfMatch = None,
@@ -108,7 +113,7 @@ class Collection(Routes):
     async def delete_object(
         self,
         backend: _Backend,
-        name: str,
+        name: _Name,
         wait: _Wait = None,
         timeout: _Timeout = "5s",
         if_match: _IfMatch = None,

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A controller without hosts: the real intent service over memory, bridges that acknowledge when told."""
+
+import asyncio
+
+import pytest
+
+from controller.intent.service import IntentService
+from controller.intent.store import MemoryStore
+from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth
+from controller.southbound.ports import HostReport, WaitingHost
+
+PENDING = Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message="not acknowledged yet")
+DONE = Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+class FakeController:
+    """What `controller.api.backend.Controller` asks for."""
+
+    version = "1.2.3"
+
+    def __init__(self):
+        self.store = MemoryStore()
+        self.service = IntentService(self.store)
+        self.refusal = None
+        "Raised by submit instead of an answer."
+        self.acknowledges = True
+        self.waited_for = []
+        self.programmed = DONE
+        self.readiness = (True, "")
+        self.strangers = ()
+        self.behind = set()
+
+    @property
+    def intent(self):
+        return self.service.intent
+
+    async def submit(self, command):
+        if self.refusal is not None:
+            raise self.refusal
+        return await self.service.submit(command)
+
+    def conditions(self, held):
+        return (ACCEPTED, self.programmed)
+
+    def hosts_concerned(self, held):
+        return frozenset(self.intent.hosts)
+
+    async def acknowledged(self, hosts, revision, object_key):
+        self.waited_for.append((hosts, revision, object_key))
+        if not self.acknowledges:
+            await asyncio.Event().wait()
+
+    def report(self, host):
+        return HostReport(ovs_version="3.1.0")
+
+    def progress(self, host):
+        behind = 7 if host in self.behind else None
+        return HostProgress(phase="idle", flows=12, groups=3, messages_sent=40, behind_since=behind)
+
+    def waiting_hosts(self):
+        return self.strangers
+
+    def ready(self):
+        return self.readiness
+
+
+STRANGER = WaitingHost(system_id="hv9", remote="tcp:192.0.2.9:40000", ovs_version="3.1.0")
+
+HOST = {"ovsdb": "tcp:192.0.2.11:6640", "endpoints": [{"address": "192.0.2.11"}]}
+SCHEMA = {
+    "class": "0xff00",
+    "type": 1,
+    "length": 4,
+    "fields": [
+        {"name": "tier", "type": "uint", "offset": 0, "bits": 8},
+        {"name": "zone", "type": "uint", "offset": 8, "bits": 16},
+    ],
+}
+NETWORK = {"vni": 100, "options": ["context"]}
+PORT = {
+    "network": "blue",
+    "mac": "02:00:00:00:00:01",
+    "addresses": ["10.0.0.1", "2001:db8::1"],
+    "interface_id": "web1",
+    "options": {"context": {"tier": 2, "zone": 7}},
+}
+POLICY = {
+    "network": "blue",
+    "priority": 100,
+    "direction": "ingress",
+    "to": {"port": "web1"},
+    "match": {"option": {"context.tier": "2/0xff"}},
+    "action": "allow",
+}
+
+TOPOLOGY = {
+    "hosts/hv1": HOST,
+    "option-schemas/context": SCHEMA,
+    "networks/blue": NETWORK,
+    "ports/web1": PORT,
+    "option-policies/tier2-only": POLICY,
+}
+"The documents of the design, in an order in which they can be put."
+
+
+def without(document, *keys):
+    return {key: value for key, value in document.items() if key not in keys}
+
+
+async def put_all(client, documents=TOPOLOGY):
+    for path, document in documents.items():
+        answer = await client.put(f"/v1/{path}", json=document)
+        if answer.is_error:
+            pytest.fail(f"{path}: {answer.text}")
