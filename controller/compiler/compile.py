@@ -7,6 +7,7 @@ delta for each host that one of them concerns. `Compiler.desired` is the whole o
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,10 @@ from controller.compiler.views import tlv_map
 from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta, HostState
 from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
+from ovs_geneve.errors import EncodeError
 from ovs_geneve.openflow.tlv_table import TlvMap
+
+_log = logging.getLogger(__name__)
 
 Place = tuple[Layer, FragmentId]
 Edit = tuple[Layer, Fragment | None, Fragment | None]
@@ -141,7 +145,12 @@ class Compiler:
         edits: list[Edit] = []
         for part in parts:
             self.parts_compiled += 1
-            fragments = {(layer, f.id): f for layer, f in produce(part, self._situation)}
+            try:
+                fragments = {(layer, f.id): f for layer, f in produce(part, self._situation)}
+            except EncodeError as error:
+                # A group of too many buckets, say: what stood stays, and all other parts go on.
+                _log.error("%s %s %s: %s", part.kind.value, part.name, part.host, error)
+                continue
             places = frozenset(fragments)
             for layer, fragment_id in self._places.get(part, frozenset()) - places:
                 edits.append((layer, self._take_out(layer, fragment_id), None))

@@ -81,3 +81,7 @@ class Binder:
         except IntentError as error:
             # The port or host went in the meantime; whatever made it go has us look again if need be.
             _log.debug("%s: %s", command.port, error)
+        except Exception:  # a fault that met one port must not leave all others where they are for ever
+            _log.exception("%s: cannot store where it is", command.port)
+            await asyncio.sleep(_RETRY_SECONDS)
+            self.look_again((command.port,))

@@ -109,7 +109,11 @@ class Programmer:
 
     def connect(self, channel: SwitchChannel) -> None:
         """Take a new connection, in place of one that may be still there."""
+        if channel is self._channel:
+            return  # told twice whose it is: observing beside what is under way would mix up the answers
         self._channel = channel
+        # What it refused it may take now: a switch that restarted may be another version, or have room again.
+        self.refusals = Refusals()
         self._observe(channel)
 
     def disconnect(self, channel: SwitchChannel) -> None:

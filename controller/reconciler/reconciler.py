@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from controller.compiler.compile import Compiler
@@ -80,6 +81,8 @@ class Reconciler:
         if name not in self.compiler.intent.hosts:
             return
         before = self._facts(name)
+        if report.facts is None:
+            report = replace(report, facts=before)  # what keeps a host from being provisioned unplugs nothing
         self._reports[name] = report
         if report.facts is None or report.facts == before:
             return
@@ -190,6 +193,10 @@ class Reconciler:
     def _follow_host(self, change: Change) -> None:
         if change.new is not None and isinstance(change.new.spec, HostSpec):
             self._links.enrol(cast("Object[HostSpec]", change.new))
+            facts = self._facts(change.name)
+            if facts is not None:
+                # Declared again before it was let go: the binder has forgotten what is plugged there.
+                self._binder.report(change.name, frozenset(facts.ofports))
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
@@ -204,7 +211,9 @@ class Reconciler:
         if facts is not None and self._host_of.get(facts.dpid) == name:
             del self._host_of[facts.dpid]
         self._reports.pop(name, None)
-        self._progress.pop(name, None)
+        progress = self._progress.pop(name, None)
+        if progress is not None and not progress.done():
+            progress.set_result(None)
         self.compiler.update_ofports(name, {})
         self._links.release(name)
 
