@@ -52,6 +52,8 @@ class Controller:
         self._process: subprocess.Popen[bytes] | None = None
         self._session: socket.socket | None = None
         self.log = state.with_suffix(".log")
+        self.provoked: list[str] = []
+        "What it may complain about, because a test made it so."
 
     def start(self) -> None:
         assert self._process is None, "it runs already"
@@ -62,7 +64,13 @@ class Controller:
                 self._process = subprocess.Popen(line, cwd=_ROOT, **options)
             else:
                 self._process = self._lab.popen(self._where, line, cwd=_ROOT, **options)
-        self._session = self._call()
+        try:
+            self._session = self._call()
+        except BaseException:
+            self._process.kill()
+            self._process.wait(15)
+            self._process = None
+            raise
 
     def kill(self) -> None:
         """SIGKILL: no goodbye, no last write."""
@@ -100,7 +108,8 @@ class Controller:
         """Return what the controller logged that it should have had no reason to, with the lines that follow."""
         bad = re.compile(r"Traceback| ERROR | CRITICAL |Warning:")
         lines = self.log.read_text(errors="replace").splitlines()
-        first = next((number for number, line in enumerate(lines) if bad.search(line)), None)
+        bad_lines = (number for number, line in enumerate(lines) if bad.search(line))
+        first = next((n for n in bad_lines if not any(each in lines[n] for each in self.provoked)), None)
         return "" if first is None else "\n".join(lines[first : first + 40])
 
     def _end(self, number: signal.Signals, expected: int) -> None:
@@ -211,7 +220,8 @@ class Overlay:
         )
         spec = PortSpec(network=network, mac=mac, addresses=tuple(map(ip_address, addresses)), values=said)
         self.controller.put(Kind.PORT, name, spec)
-        self._ports[network].append(name)
+        if name not in self._ports[network]:
+            self._ports[network].append(name)
         return Endpoint(name, mac.to_bytes(6).hex(":"), addresses)
 
     def plug(self, endpoint: Endpoint, host: str, *, wait: bool = True) -> None:
