@@ -16,9 +16,29 @@ from collections.abc import Iterable, Mapping
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
 from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta
 from ovs_geneve.openflow.events import Bundle, MapTlv, Step, UnmapTlv
+from ovs_geneve.openflow.fields import HEADER_SIZE, MAX_TUN_METADATA, tun_metadata
 from ovs_geneve.openflow.flow import GroupEntry, GroupKind
-from ovs_geneve.openflow.template import GroupCommand, encode_flow_delete, encode_group
+from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.template import (
+    OFPFC_DELETE_STRICT,
+    GroupCommand,
+    encode_flow_delete,
+    encode_group,
+)
 from ovs_geneve.openflow.tlv_table import TlvMap
+
+_FLOW_COMMAND_AT = 25
+_GROUP_COMMAND = slice(8, 10)
+
+_MATCH_AT = 3
+"Where the match begins in a flow key, behind table and priority."
+
+_OPTIONS = frozenset(
+    header[:3]
+    for option in (tun_metadata(index, 0) for index in range(MAX_TUN_METADATA))
+    for header in (option.header, option.masked_header)
+)
+"What the headers of tun_metadata begin with, whatever their length."
 
 
 def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
@@ -27,10 +47,10 @@ def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
     come, go = tuple(sorted(wanted - mapped)), tuple(sorted(mapped - wanted))
     steps: tuple[Step, ...]
     if _clash(come, go):
-        clear = Bundle([_delete(key) for key in delta.flows])
-        steps = clear, UnmapTlv(go), MapTlv(come), Bundle(_messages(delta, deletions=False))
+        clear = Bundle([_delete(key) for key in delta.flows if _may_be_there(key, mapped)])
+        steps = clear, UnmapTlv(go), MapTlv(come), Bundle(_messages(delta))
     else:
-        steps = MapTlv(come), Bundle(_messages(delta, deletions=True)), UnmapTlv(go)
+        steps = MapTlv(come), Bundle(_messages(delta, deletions_on=mapped)), UnmapTlv(go)
     return tuple(step for step in steps if not _is_empty(step))
 
 
@@ -41,18 +61,35 @@ def _clash(come: Iterable[TlvMap], go: Iterable[TlvMap]) -> bool:
     return any(new.index in slots or (new.option_class, new.option_type) in options for new in come)
 
 
-def _messages(delta: HostDelta, *, deletions: bool) -> list[bytes]:
+def _messages(delta: HostDelta, deletions_on: frozenset[TlvMap] | None = None) -> list[bytes]:
     stand = [group.message for group in delta.groups.values() if group is not None]
     go = [_delete_group(group_id) for group_id, group in delta.groups.items() if group is None]
-    return [*stand, *_flow_messages(delta.flows, deletions=deletions), *go]
+    return [*stand, *_flow_messages(delta.flows, deletions_on), *go]
 
 
-def _flow_messages(flows: Mapping[bytes, EncodedFlow | None], *, deletions: bool) -> Iterable[bytes]:
+def _flow_messages(
+    flows: Mapping[bytes, EncodedFlow | None], deletions_on: frozenset[TlvMap] | None
+) -> Iterable[bytes]:
     for key, flow in flows.items():
         if flow is not None:
             yield flow.message
-        elif deletions:
+        elif deletions_on is not None and _may_be_there(key, deletions_on):
             yield _delete(key)
+
+
+def _may_be_there(key: bytes, mapped: frozenset[TlvMap]) -> bool:
+    """Tell whether a bridge with this TLV map can hold a flow: OVS refuses even to delete any other."""
+    fields = [tun_metadata(option.index, option.length) for option in mapped]
+    known = {header for field in fields for header in (field.header, field.masked_header)}
+    return all(header in known for header in _headers(key) if header[:3] in _OPTIONS)
+
+
+def _headers(key: bytes) -> Iterable[bytes]:
+    """Yield the OXM headers of a flow key, which may have fields that nothing here knows."""
+    at = _MATCH_AT
+    while at < len(key):
+        yield key[at : at + HEADER_SIZE]
+        at += HEADER_SIZE + key[at + HEADER_SIZE - 1]
 
 
 def _delete(key: bytes) -> bytes:
@@ -66,6 +103,13 @@ def _delete_group(group_id: int) -> bytes:
 
 def _is_empty(step: Step) -> bool:
     return not (step.messages if isinstance(step, Bundle) else step.maps)
+
+
+def is_deletion(message: bytes) -> bool:
+    """Tell whether a FLOW_MOD or GROUP_MOD deletes: leaving that out would leave the bridge wrong."""
+    if message[1] == MessageType.FLOW_MOD:
+        return message[_FLOW_COMMAND_AT] == OFPFC_DELETE_STRICT
+    return int.from_bytes(message[_GROUP_COMMAND]) == GroupCommand.DELETE
 
 
 def excluding(delta: HostDelta, flows: Mapping[bytes, bytes], groups: Mapping[int, bytes]) -> HostDelta:

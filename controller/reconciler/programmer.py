@@ -18,7 +18,7 @@ from enum import Enum
 from controller.compiler import groups
 from controller.compiler.cookies import parse
 from controller.hoststate import HostDelta, HostState, Observed, difference
-from controller.reconciler.plan import excluding, plan
+from controller.reconciler.plan import excluding, is_deletion, plan
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
@@ -57,26 +57,37 @@ class Refusals:
     def note(self, refusal: events.Refusal) -> bool:
         """Remember one refusal; tell whether leaving something out can cure it."""
         kind = refusal.message[1] if len(refusal.message) > 1 else None
-        if refusal.index is not None and kind == MessageType.FLOW_MOD:
+        ours = refusal.index is not None and kind in (MessageType.FLOW_MOD, MessageType.GROUP_MOD)
+        if not ours or is_deletion(refusal.message):
+            self.bridge = refusal.name
+            return False
+        if kind == MessageType.FLOW_MOD:
             self.flows[message_key(refusal.message)] = refusal.message
-            owner = parse(int.from_bytes(refusal.message[_COOKIE])).object_key
-        elif refusal.index is not None and kind == MessageType.GROUP_MOD:
+            owner = _object_of(refusal.message)
+        else:
             group_id = int.from_bytes(refusal.message[_GROUP_ID])
             self.groups[group_id] = refusal.message
             owner = groups.network_key_of(group_id)
-        else:
-            self.bridge = refusal.name
-            return False
         self.objects.setdefault(owner, refusal.name)
         return True
 
     def forget(self, delta: HostDelta) -> None:
         """Give what now looks otherwise another chance."""
-        for key in delta.flows.keys() & self.flows.keys():
-            self.objects.pop(parse(int.from_bytes(self.flows.pop(key)[_COOKIE])).object_key, None)
-        for group_id in delta.groups.keys() & self.groups.keys():
+        flows, group_ids = delta.flows.keys() & self.flows.keys(), delta.groups.keys() & self.groups.keys()
+        if not flows and not group_ids:
+            return
+        for key in flows:
+            del self.flows[key]
+        for group_id in group_ids:
             del self.groups[group_id]
-            self.objects.pop(groups.network_key_of(group_id), None)
+        # An object stays refused as long as anything of it is.
+        left = {_object_of(message) for message in self.flows.values()}
+        left.update(groups.network_key_of(group_id) for group_id in self.groups)
+        self.objects = {owner: name for owner, name in self.objects.items() if owner in left}
+
+
+def _object_of(flow_mod: bytes) -> int:
+    return parse(int.from_bytes(flow_mod[_COOKIE])).object_key
 
 
 class Programmer:
