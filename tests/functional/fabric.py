@@ -18,7 +18,7 @@ _FLOW = re.compile(r"cookie=(?P<cookie>0x[0-9a-f]+), (?:table=(?P<table>\d+), )?
 _FLOW_MOD = re.compile(
     r"ADD (?:table:(?P<table>\d+) )?(?P<match>priority=\S+) cookie:(?P<cookie>0x[0-9a-f]+) (?P<actions>actions=.*)"
 )
-_TLV_ROW = re.compile(r"\s*(0x[0-9a-f]+)\s+(0x[0-9a-f]+)\s+(\d+)\s+tun_metadata(\d+)\s*")
+_TLV_ROW = re.compile(r"\s*((?:0x)?[0-9a-f]+)\s+((?:0x)?[0-9a-f]+)\s+(\d+)\s+tun_metadata(\d+)\s*")
 _TUN_METADATA = re.compile(r"set_field:0x0*([0-9a-f]+)->tun_metadata")
 
 

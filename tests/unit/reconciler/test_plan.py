@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Applying a plan to a bridge reaches what is desired, in an order that OVS takes; planning again is empty."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.compiler.cookies import Feature
+from controller.compiler.fragments import seal_flow, seal_group
+from controller.hoststate import HostDelta, HostState, Observed, difference
+from controller.reconciler.plan import excluding, plan
+from ovs_geneve.openflow.actions import Group, Output, SetField
+from ovs_geneve.openflow.events import Bundle, MapTlv, UnmapTlv
+from ovs_geneve.openflow.fields import REG0, tun_metadata
+from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match
+from ovs_geneve.openflow.tlv_table import TlvMap
+from tests.fakes.switch import FakeBridge
+
+OURS = 0x6E << 24
+
+
+def mapping(index: int, option_type: int, length: int = 4) -> TlvMap:
+    return TlvMap(0xFF00, option_type, length, index)
+
+
+def using(*maps: TlvMap, number: int = 1, value: int = 0, group: int | None = None):
+    """Return a flow that sets the options, salted with what its slots stand for, as the compiler does."""
+    actions = [SetField(tun_metadata(m.index, m.length), value) for m in maps]
+    actions.append(Output(1) if group is None else Group(OURS | group))
+    flow = Flow(table=1, priority=1, match=Match.of((REG0, number)), actions=tuple(actions))
+    return seal_flow(flow, Feature.LOCAL, number, repr(sorted(maps)).encode())
+
+
+def matching(mapped: TlvMap, value: int = 1):
+    flow = Flow(table=2, priority=1, match=Match.of((tun_metadata(mapped.index, mapped.length), value, 1)))
+    return seal_flow(flow, Feature.POLICY, 1, repr(mapped).encode())
+
+
+def group(number: int, *ports: int):
+    buckets = tuple(Bucket(actions=(Output(p),)) for p in ports)
+    return seal_group(GroupEntry(group_id=OURS | number, kind=GroupKind.ALL, buckets=buckets))
+
+
+def state(*flows, groups=(), maps=()) -> HostState:
+    return HostState(
+        tlv_maps=frozenset(maps),
+        flows={flow.key: flow for flow in flows},
+        groups={entry.group_id: entry for entry in groups},
+    )
+
+
+def observed(bridge: FakeBridge) -> Observed:
+    event = bridge.observed()
+    return Observed(
+        tlv_maps=frozenset(event.tlv_maps),
+        flows=event.flows,
+        groups={number: raw for number, (_, raw) in event.groups.items()},
+    )
+
+
+def bring(bridge: FakeBridge, desired: HostState) -> list:
+    steps = plan(difference(desired, observed(bridge)), bridge.tlv_maps)
+    for step in steps:
+        assert bridge.carry_out(step) == (), step
+    return list(steps)
+
+
+def test_new_option_is_mapped_before_flows_use_it() -> None:
+    bridge, option = FakeBridge(), mapping(0, 1)
+    steps = bring(bridge, state(using(option), maps=[option]))
+    assert [type(step) for step in steps] == [MapTlv, Bundle]
+
+
+def test_old_option_is_unmapped_after_its_flows_are_gone() -> None:
+    bridge, option = FakeBridge(), mapping(0, 1)
+    bring(bridge, state(using(option), maps=[option]))
+    steps = bring(bridge, state())
+    assert [type(step) for step in steps] == [Bundle, UnmapTlv]
+    assert bridge.equals(state())
+
+
+def test_slot_for_another_option_is_emptied_first() -> None:
+    bridge, old, new = FakeBridge(), mapping(0, 1), mapping(0, 2)
+    bring(bridge, state(using(old), matching(old), maps=[old]))
+    desired = state(using(new), matching(new), maps=[new])
+    assert [type(step) for step in bring(bridge, desired)] == [Bundle, UnmapTlv, MapTlv, Bundle]
+    assert bridge.equals(desired)
+
+
+def test_option_that_moves_to_another_slot() -> None:
+    bridge, old, new = FakeBridge(), mapping(0, 1), mapping(5, 1)
+    bring(bridge, state(using(old), maps=[old]))
+    desired = state(using(new), maps=[new])
+    bring(bridge, desired)
+    assert bridge.equals(desired)
+
+
+def test_groups_come_before_the_flows_that_use_them_and_go_after() -> None:
+    bridge = FakeBridge()
+    desired = state(using(number=1, group=7), groups=[group(7, 1)])
+    bring(bridge, desired)
+    assert bridge.equals(desired)
+    # OVS deletes the flows of a group that goes: the flow's new actions must be there by then.
+    later = state(using(number=1))
+    bring(bridge, later)
+    assert bridge.equals(later)
+
+
+def test_nothing_to_do_is_no_step() -> None:
+    option = mapping(0, 1)
+    assert plan(HostDelta(), frozenset()) == ()
+    assert plan(HostDelta(tlv_maps=frozenset({option})), frozenset({option})) == ()
+
+
+def test_flow_of_somebody_else_in_the_place_of_ours_is_not_deleted() -> None:
+    bridge = FakeBridge()
+    ours = using(number=1)
+    bring(bridge, state(ours))
+    foreign = bytearray(ours.message)
+    foreign[8] = 0x11
+    assert bridge.carry_out(Bundle([bytes(foreign)])) == ()
+    assert bridge.carry_out(plan(HostDelta(flows={ours.key: None}), frozenset())[0]) == ()
+    assert ours.key in bridge.flows
+
+
+def test_refused_messages_are_left_out_until_they_change() -> None:
+    flow, changed, entry = using(number=1), using(number=1, group=7), group(7, 1)
+    delta = HostDelta(flows={flow.key: flow}, groups={entry.group_id: entry})
+    left = excluding(delta, {flow.key: flow.message}, {entry.group_id: entry.message})
+    assert not left
+    again = HostDelta(flows={flow.key: changed})
+    assert excluding(again, {flow.key: flow.message}, {}).flows == {flow.key: changed}
+
+
+_SLOTS = st.integers(0, 3)
+_MAPS = st.dictionaries(_SLOTS, st.tuples(st.integers(0, 4), st.sampled_from((4, 8))), max_size=4).map(
+    lambda slots: {t: mapping(index, t, length) for index, (t, length) in slots.items()}.values()
+)
+
+
+@st.composite
+def states(draw) -> HostState:
+    maps = sorted(draw(_MAPS))
+    numbers = draw(st.sets(st.integers(0, 3)))
+    groups = [group(number, *draw(st.lists(st.integers(1, 3), max_size=2))) for number in numbers]
+    flows = []
+    for number in draw(st.sets(st.integers(1, 6))):
+        used = draw(st.lists(st.sampled_from(maps), unique=True, max_size=2)) if maps else []
+        to = draw(st.sampled_from(sorted(numbers))) if numbers and draw(st.booleans()) else None
+        flows.append(using(*used, number=number, value=draw(st.integers(0, 1)), group=to))
+    if maps and draw(st.booleans()):
+        flows.append(matching(draw(st.sampled_from(maps))))
+    return state(*flows, groups=groups, maps=maps)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(states(), min_size=1, max_size=4))
+def test_any_plan_reaches_what_is_desired(wanted: list[HostState]) -> None:
+    bridge = FakeBridge()
+    for desired in wanted:
+        bring(bridge, desired)
+        assert bridge.equals(desired)
+        assert not difference(desired, observed(bridge))
