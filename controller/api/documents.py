@@ -270,11 +270,10 @@ def _option_field(index: int, document: FieldDocument) -> OptionField:
 
 
 def _culprit(error: EncodeError, document: OptionSchemaDocument) -> str:
-    """Point at the field that an error about a layout names."""
-    for index, field in enumerate(document.fields):
-        if field.name in error.field.split():
-            return pointer("fields", index)
-    return "/fields"
+    """Point at the field that an error about a layout names; of two with one name, at the later."""
+    name = error.field.removeprefix("field ")
+    places = [index for index, field in enumerate(document.fields) if field.name == name]
+    return pointer("fields", places[-1]) if places else "/fields"
 
 
 def _field(code: str, at: str, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

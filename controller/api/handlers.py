@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar
 from litestar import Controller as Routes
 from litestar import Request, Response, delete, get, put
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from controller.api import schema
 from controller.api.backend import Controller
+from controller.api.body import CheckBody
 from controller.api.documents import to_spec
 from controller.api.parameters import (
     ANY_REVISION,
@@ -145,6 +145,7 @@ class Hosts(Collection):
     kind = Kind.HOST
     tags = ("hosts",)
     signature_namespace = {"Document": schema.HostDocument}
+    before_request = CheckBody(schema.HostDocument)
 
 
 class Networks(Collection):
@@ -154,6 +155,7 @@ class Networks(Collection):
     kind = Kind.NETWORK
     tags = ("networks",)
     signature_namespace = {"Document": schema.NetworkDocument}
+    before_request = CheckBody(schema.NetworkDocument)
 
 
 class Ports(Collection):
@@ -163,6 +165,7 @@ class Ports(Collection):
     kind = Kind.PORT
     tags = ("ports",)
     signature_namespace = {"Document": schema.PortDocument}
+    before_request = CheckBody(schema.PortDocument)
 
 
 class OptionSchemas(Collection):
@@ -172,6 +175,7 @@ class OptionSchemas(Collection):
     kind = Kind.OPTION_SCHEMA
     tags = ("option-schemas",)
     signature_namespace = {"Document": schema.OptionSchemaDocument}
+    before_request = CheckBody(schema.OptionSchemaDocument)
 
 
 class OptionPolicies(Collection):
@@ -181,6 +185,7 @@ class OptionPolicies(Collection):
     kind = Kind.OPTION_POLICY
     tags = ("option-policies",)
     signature_namespace = {"Document": schema.OptionPolicyDocument}
+    before_request = CheckBody(schema.OptionPolicyDocument)
 
 
 @get("/tunnels", summary="Tunnels", tags=["status"])
@@ -213,12 +218,6 @@ async def readyz(backend: _Backend) -> Response[dict[str, str]]:
 async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """Serve the description of this API, made from its code."""
     return request.app.openapi_schema.to_schema()
-
-
-async def require_json(request: Request[Any, Any, Any]) -> None:
-    """Refuse a document that says it is no JSON."""
-    if request.method == "PUT" and request.content_type[0] != "application/json":
-        raise HTTPException("want Content-Type: application/json", status_code=415)
 
 
 async def _acknowledged(

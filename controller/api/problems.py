@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -18,10 +17,6 @@ from controller.errors import IntentError, StoreUnavailable
 _log = logging.getLogger(__name__)
 
 _MEDIA_TYPE = "application/problem+json"
-_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`")
-_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>[^\]]*)\]")
-_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<name>[^`]*)`")
-_MISSING_FIELD = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -42,22 +37,12 @@ def store_unavailable(_: AnyRequest, error: StoreUnavailable) -> Response[Proble
     return _answer(503, "store-unavailable", str(error), headers={"Retry-After": "1"})
 
 
-def invalid_document(_: AnyRequest, error: ValidationException) -> Response[Problem]:
-    """Answer a document or parameter that is not of the right shape."""
+def parameters_invalid(_: AnyRequest, error: ValidationException) -> Response[Problem]:
+    """Answer parameters of the wrong type; bodies were looked at before (`body.py`)."""
     extra = error.extra if isinstance(error.extra, list) and error.extra else [{}]
     first = extra[0] if isinstance(extra[0], Mapping) else {}
     message = str(first.get("message") or error.detail)
-    if first.get("source") == "query":
-        name = first.get("key", "")
-        return _answer(400, "parameter-invalid", f"query parameter {name}: {message}")
-    return _answer(400, "document-invalid", _PATH.sub("", message), pointer=_pointer(message, first))
-
-
-def not_utf8(_: AnyRequest, error: UnicodeDecodeError) -> Response[Problem]:
-    """Answer a body that is no text."""
-    return _answer(
-        400, "document-invalid", f"the document is not UTF-8: {error.reason} at byte {error.start}"
-    )
+    return _answer(400, "parameter-invalid", f"{first.get('source')} {first.get('key')}: {message}")
 
 
 def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
@@ -92,16 +77,3 @@ def _answer(
         holder=holder,
     )
     return Response(problem, status_code=status, media_type=_MEDIA_TYPE, headers=dict(headers or {}))
-
-
-def _pointer(message: str, first: Mapping[str, Any]) -> str:
-    """Turn msgspec's path ($.endpoints[0]) and the field it names into an RFC 6901 pointer."""
-    found = _PATH.search(message)
-    path = found["path"] if found else f".{first['key']}" if first.get("key") else ""
-    steps = [match["key"] or match["index"] for match in _STEP.finditer(path)]
-    if steps[:1] == ["data"]:
-        del steps[0]  # the handler's name for the body
-    named = _UNKNOWN_FIELD.search(message) or _MISSING_FIELD.search(message)
-    if named:
-        steps.append(named["name"])
-    return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)

@@ -9,10 +9,9 @@ from litestar import Litestar, Router
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.middleware import ASGIMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Scope
 
 from controller.api import handlers, problems
 from controller.api.backend import Controller
@@ -38,7 +37,6 @@ def create_app(backend: Controller) -> Litestar:
             handlers.status,
             handlers.openapi,
         ],
-        before_request=handlers.require_json,
     )
     return Litestar(
         route_handlers=[v1, handlers.healthz, handlers.readyz],
@@ -46,12 +44,11 @@ def create_app(backend: Controller) -> Litestar:
         exception_handlers={
             IntentError: problems.intent_refused,
             StoreUnavailable: problems.store_unavailable,
-            ValidationException: problems.invalid_document,
+            ValidationException: problems.parameters_invalid,
             HTTPException: problems.http_error,
-            UnicodeDecodeError: problems.not_utf8,
             Exception: problems.unexpected,
         },
-        middleware=[RequestId()],
+        before_send=[_add_request_id],
         openapi_config=OpenAPIConfig(
             title="ovs-geneve",
             version=backend.version,
@@ -66,16 +63,8 @@ def create_app(backend: Controller) -> Litestar:
     )
 
 
-class RequestId(ASGIMiddleware):
-    """Gives every answer the X-Request-Id of its request, or one of ours."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass the request on (litestar calls this)."""
+async def _add_request_id(message: Message, scope: Scope) -> None:
+    """Give every answer, those of no route too, the X-Request-Id of its request, or one of ours."""
+    if message["type"] == "http.response.start":
         request_id = Headers.from_scope(scope).get("x-request-id") or uuid4().hex
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableScopeHeaders(message)["X-Request-Id"] = request_id[:_MAX_REQUEST_ID]
-            await send(message)
-
-        await next_app(scope, receive, send_with_id)
+        MutableScopeHeaders(message)["X-Request-Id"] = request_id[:_MAX_REQUEST_ID]
