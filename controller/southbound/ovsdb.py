@@ -72,7 +72,9 @@ class OvsdbHosts:
         """End all links and listeners."""
         for listener in self._listeners:
             await listener.close()
-        for link in self._links.values():
+        while self._links:
+            # One at a time: a host may be let go of meanwhile.
+            _, link = self._links.popitem()
             await link.close()
         while self._tasks:
             await asyncio.wait(self._tasks)
