@@ -190,7 +190,7 @@ def tshark_agrees(path: Path, mark: bytes, packet: Packet) -> None:
         "geneve.flags.oam",
         "geneve.option.class",
         "geneve.option.type",
-        "geneve.option.data",
+        "geneve.option.unknown.data",
     )
     line = ["tshark", "-r", str(path), "-Y", f"frame contains {mark.hex(':')}", "-T", "fields"]
     for field in fields:
