@@ -123,10 +123,6 @@ class HostLink:
         self._worker.cancel()
         await asyncio.wait({self._worker})
 
-    async def _end_worker(self) -> None:
-        self._worker.cancel()
-        await asyncio.wait({self._worker})
-
     def _hang_up(self) -> None:
         if self._dialling is not None:
             self._dialling.cancel()

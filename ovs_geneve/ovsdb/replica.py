@@ -31,6 +31,8 @@ class Row:
     uuid: UUID
     columns: Mapping[str, Value] = field(hash=False)
     "The monitored columns; `_uuid` is not among them."
+    memo: list[object] = field(default_factory=list, init=False, repr=False, compare=False)
+    "Room for what a reader made of this row: a row never changes, so that is made once (`rows.typed`)."
 
     def __getitem__(self, column: str) -> Value:
         """Give the column's value; KeyError when it is not monitored."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 from uuid import UUID
 
 from ovs_geneve.errors import DecodeError
@@ -250,22 +250,31 @@ HOST_TABLES: Mapping[str, tuple[str, ...]] = {
 R = TypeVar("R", OpenVSwitch, Bridge, Port, Interface, Controller, Manager)
 
 
+def typed(row: Row, kind: type[R]) -> R:
+    """Read a row, once however often it is asked for: a plug must not cost a look into every other port."""
+    if not row.memo:
+        row.memo.append(kind.from_row(row))
+    made = row.memo[0]
+    assert isinstance(made, kind), f"a row of {row.table} is no {kind.__name__}"
+    return made
+
+
 def each(replica: Replica, kind: type[R]) -> Iterator[R]:
     """Yield all rows of a table, in no order."""
     for row in replica.rows(kind.TABLE).values():
-        yield kind.from_row(row)
+        yield typed(row, kind)
 
 
 def by_uuid(replica: Replica, kind: type[R], uuid: UUID) -> R | None:
     """Give one row, None when there is none."""
     row = replica.get(kind.TABLE, uuid)
-    return None if row is None else kind.from_row(row)
+    return None if row is None else typed(row, kind)
 
 
 def by_name(replica: Replica, kind: type[R], name: str) -> R | None:
     """Give the Bridge, Port or Interface of this name, None when there is none; looks at every row."""
     row = next(replica.find(kind.TABLE, name=name), None)
-    return None if row is None else kind.from_row(row)
+    return None if row is None else typed(row, kind)
 
 
 def _one(row: Row, column: str, kind: type[T]) -> T:
@@ -283,6 +292,8 @@ def _set(row: Row, column: str, kind: type[T]) -> frozenset[T]:
     value = row.columns.get(column, frozenset())
     if not isinstance(value, frozenset):
         raise DecodeError(f"{row.table}.{column}", f"{value!r} is no set")
+    if all(isinstance(member, kind) for member in value):
+        return cast("frozenset[T]", value)  # what is read is kept: no copies
     return frozenset(member for member in value if isinstance(member, kind))
 
 
@@ -290,4 +301,6 @@ def _map(row: Row, column: str) -> Mapping[str, str]:
     value = row.columns.get(column, {})
     if not isinstance(value, Mapping):
         raise DecodeError(f"{row.table}.{column}", f"{value!r} is no map")
+    if all(isinstance(key, str) and isinstance(member, str) for key, member in value.items()):
+        return cast("Mapping[str, str]", value)
     return {str(key): str(member) for key, member in value.items()}

@@ -14,7 +14,8 @@ from msgspec import Raw
 from ovs_geneve.errors import DecodeError, NotSupported
 from ovs_geneve.ovsdb.messages import Update, decode_message, decode_monitor_reply, decode_notification
 from ovs_geneve.ovsdb.operations import encode_value
-from ovs_geneve.ovsdb.replica import NO_TXN, Replica, RowChange
+from ovs_geneve.ovsdb.replica import NO_TXN, Replica, Row, RowChange
+from ovs_geneve.ovsdb.rows import Manager, typed
 from ovs_geneve.ovsdb.schema import NO_UUID, ColumnType, decode_schema
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
@@ -312,3 +313,18 @@ def test_a_broken_schema_is_a_decode_error(document):
 def test_an_empty_update_changes_nothing():
     made = replica(("name",))
     assert made.apply(Update(tables={})) == []
+
+
+def test_a_row_is_read_once_and_a_changed_one_anew() -> None:
+    nothing = {
+        "max_backoff": None,
+        "inactivity_probe": None,
+        "external_ids": {},
+        "status": {},
+    }
+    row = Row("Manager", UUID(int=1), {"target": "ptcp:6640", "is_connected": True, **nothing})
+    changed = Row("Manager", UUID(int=1), {**row.columns, "is_connected": False})
+    assert typed(row, Manager) is typed(row, Manager)
+    assert typed(row, Manager) == Manager.from_row(row)
+    assert not typed(changed, Manager).is_connected
+    assert row == Row("Manager", UUID(int=1), row.columns), "what was made of a row is no part of it"
