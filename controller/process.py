@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 import uvicorn
@@ -30,6 +31,9 @@ from controller.settings import Settings
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.ports import HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
+
+_SHUTDOWN_SECONDS = 3
+"How long requests under way, such as those that wait for bridges, may hold up the end."
 
 
 class ControllerProcess:
@@ -120,14 +124,36 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
 async def serve(settings: Settings) -> None:
     """Run the controller until it is asked to stop (SIGINT, SIGTERM)."""
     async with running(settings) as process:
-        server = uvicorn.Server(_rest_config(settings, process))
+        server = _Server(_rest_config(settings, process))
         await server.serve()
         if not server.started:
             raise SetupError(f"REST cannot listen on {settings.rest}", "is another controller running?")
 
 
+class _Server(uvicorn.Server):
+    """Leaves it to us to end the process: uvicorn raises the signal again, which would cut our own ending short."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop serving on SIGINT and SIGTERM (uvicorn calls this)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
 def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Config:
-    config = uvicorn.Config(create_app(process), log_config=None, lifespan="off", access_log=False)
+    config = uvicorn.Config(
+        create_app(process),
+        log_config=None,
+        lifespan="off",
+        access_log=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
     if settings.rest.startswith("unix:"):
         config.uds = settings.rest.removeprefix("unix:")
     else:
