@@ -58,13 +58,17 @@ def bridge_socket(replica: Replica, host: Object[HostSpec]) -> Path:
     return Path(directory) / f"{host.spec.bridge}.mgmt"
 
 
-def problem_of(replica: Replica) -> Problem | None:
-    """Say what keeps a provisioned host from working, if anything does."""
-    system = system_of(replica)
+def too_old(system: OpenVSwitch | None) -> Problem | None:
+    """Say so when a host's Open vSwitch lacks what our flows need; nothing is to be put on it."""
     version = "" if system is None else system.ovs_version or ""
     if version and _version(version) < OLDEST_OVS:
         least = ".".join(str(part) for part in OLDEST_OVS)
         return Problem(reason="OvsTooOld", message=f"it runs Open vSwitch {version}: want {least} or later")
+    return None
+
+
+def problem_of(replica: Replica) -> Problem | None:
+    """Say what keeps a provisioned host from working, if anything does."""
     vport = by_name(replica, Interface, TUNNEL_NAME)
     if vport is None:
         return None

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from controller.intent.model import HostSpec, Object
 from controller.settings import Settings
-from controller.southbound.facts import bridge_socket, facts_of, problem_of, provision_of, system_of
+from controller.southbound.facts import bridge_socket, facts_of, problem_of, provision_of, system_of, too_old
 from controller.southbound.ports import HostEvents, HostReport, LinkState, Problem
 from ovs_geneve.errors import ConnectionLost, DecodeError, EncodeError, NotSupported, TransactionFailed
 from ovs_geneve.ovsdb.client import OvsdbClient
@@ -172,6 +172,8 @@ class HostLink:
             ovs_version="" if system is None else system.ovs_version or "",
             system_id="" if system is None else system.external_ids.get(SYSTEM_ID, ""),
         )
+        if old := too_old(system):
+            return replace(report, problem=old)
         try:
             target = self._openflow_target(client)
             socket = None if target is not None else bridge_socket(replica, self.host)
