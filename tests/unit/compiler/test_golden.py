@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every host's groups and flows of a few small scenarios, as text that is reviewed like code.
+
+A change that is meant: UPDATE_GOLDEN=1 pytest tests/unit/compiler/test_golden.py, and read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from controller.compiler import fragments, parts
+from controller.compiler.cookies import Feature, parse
+from controller.compiler.pipeline import Table
+from controller.hoststate import EncodedFlow, EncodedGroup
+from controller.intent.model import Kind
+from ovs_geneve.openflow.flow import Flow, GroupEntry
+from ovs_geneve.openflow.text import render_flow, render_group
+from tests.builders import Fabric, bind, drop_policy, host, network, policy, port, put, schema
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+TABLES = {int(table): table.name.lower() for table in Table}
+
+
+def empty_host(fabric: Fabric) -> None:
+    fabric.do(put("hv1", host("192.0.2.1")))
+
+
+def one_port_ipv4(fabric: Fabric) -> None:
+    fabric.do(
+        put("hv1", host("192.0.2.1")),
+        put("blue", network(100)),
+        put("web1", port("blue", 1, "10.0.0.1")),
+        bind("web1", "hv1"),
+    )
+    fabric.plug("hv1", web1=1)
+
+
+def one_port_dual_stack(fabric: Fabric) -> None:
+    one_port_ipv4(fabric)
+    fabric.do(put("web1", port("blue", 1, "10.0.0.1", "2001:db8::1")))
+
+
+def two_hosts_one_network(fabric: Fabric) -> None:
+    one_port_ipv4(fabric)
+    fabric.do(
+        put("hv2", host("192.0.2.2")),
+        put("db1", port("blue", 2, "10.0.0.2")),
+        put("open", port("blue", 3)),
+        bind("db1", "hv2"),
+        bind("open", "hv2"),
+    )
+    fabric.plug("hv2", db1=1, open=2)
+
+
+def options_and_policies(fabric: Fabric) -> None:
+    two_hosts_one_network(fabric)
+    fabric.do(
+        put("context", schema(1)),
+        put("trace", schema(2, length=8)),
+        put("blue", network(100, "context", "trace", values={"context.zone": 7})),
+        put("web1", port("blue", 1, "10.0.0.1", values={"context.tier": 2})),
+        put("tier2-only", policy("blue", {"context.tier": (2, 0xFF)}, to_port="db1")),
+        put("no-zone-9", drop_policy("blue", {"context.zone": (9, 0xFFFF)}, priority=200)),
+    )
+
+
+def ipv6_underlay(fabric: Fabric) -> None:
+    fabric.do(
+        put("hv1", host("2001:db8:ffff::1")),
+        put("hv2", host("2001:db8:ffff::2", "192.0.2.2")),
+        put("hv3", host("192.0.2.3")),
+        put("blue", network(100)),
+        *(put(f"p{number}", port("blue", number)) for number in (1, 2, 3)),
+        *(bind(f"p{number}", f"hv{number}") for number in (1, 2, 3)),
+    )
+
+
+SCENARIOS = (
+    empty_host,
+    one_port_ipv4,
+    one_port_dual_stack,
+    two_hosts_one_network,
+    options_and_policies,
+    ipv6_underlay,
+)
+
+
+class Recorder:
+    """Remembers what was encoded, so that it can be shown as text."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.flows: dict[EncodedFlow, Flow] = {}
+        self.groups: dict[EncodedGroup, GroupEntry] = {}
+        self._seal_flow, self._seal_group = fragments.seal_flow, fragments.seal_group
+        monkeypatch.setattr(fragments, "seal_flow", self._flow)
+        monkeypatch.setattr(parts, "seal_flow", self._flow)
+        monkeypatch.setattr(parts, "seal_group", self._group)
+
+    def _flow(self, flow: Flow, *rest) -> EncodedFlow:
+        sealed = self._seal_flow(flow, *rest)
+        self.flows[sealed] = flow
+        return sealed
+
+    def _group(self, entry: GroupEntry) -> EncodedGroup:
+        sealed = self._seal_group(entry)
+        self.groups[sealed] = entry
+        return sealed
+
+    def render(self, fabric: Fabric, name: str) -> Iterable[str]:
+        """Yield a host's part of the golden file: what is the same on every host is shown for empty-host only."""
+        desired = fabric.compiler.desired(name)
+        names = {
+            held.key: held.id
+            for kind in Kind
+            if kind is not Kind.BINDING
+            for held in fabric.intent.objects(kind).values()
+        }
+        for option in sorted(desired.tlv_maps, key=lambda m: m.index):
+            shape = f"class={option.option_class:#x},type={option.option_type:#x},len={option.length}"
+            yield f"tlv    {{{shape}}}->tun_metadata{option.index}"
+        for group in sorted(desired.groups.values()):
+            yield f"group  {render_group(self.groups[group], TABLES)}"
+        for flow in sorted(
+            desired.flows.values(), key=lambda f: (f.key[0], -int.from_bytes(f.key[1:3]), f.key)
+        ):
+            cookie = parse(flow.cookie)
+            if cookie.feature == Feature.PIPELINE and fabric.intent.networks:
+                continue
+            owner = f"{Feature(cookie.feature).name.lower()} {names.get(cookie.object_key, '')}".strip()
+            yield f"flow   {render_flow(self.flows[flow], TABLES)}  # {owner}"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_flows_are_as_reviewed(scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, fabric = Recorder(monkeypatch), Fabric()
+    scenario(fabric)
+    lines = []
+    for name in sorted(fabric.intent.hosts):
+        lines += [f"# {name}", *recorder.render(fabric, name), ""]
+    text = "\n".join(lines)
+    path = GOLDEN / f"{scenario.__name__}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} differs; UPDATE_GOLDEN=1 writes it anew"
