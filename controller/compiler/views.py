@@ -21,6 +21,7 @@ from controller.intent.model import (
     OptionValue,
     PolicyAction,
     PortSpec,
+    link_local,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
 from ovs_geneve.openflow.tlv_table import TlvMap
@@ -156,10 +157,9 @@ def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Ite
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:
-    """Add the address that IPv6 needs for neighbour discovery, made from the MAC (RFC 4291, Appendix A)."""
+    """Add the address that IPv6 needs for neighbour discovery."""
     declared = tuple(int(a) for a in addresses if isinstance(a, IPv6Address))
     if not declared:
         return ()
-    identifier = ((mac >> 24) << 40 | 0xFFFE << 24 | mac & 0xFFFFFF) ^ 1 << 57
-    link_local = 0xFE80 << 112 | identifier
-    return declared if link_local in declared else (*declared, link_local)
+    own = int(link_local(mac))
+    return declared if own in declared else (*declared, own)

@@ -25,6 +25,12 @@ groups. A binding has its port's."""
 MAX_KEY = (1 << 22) - 1
 
 
+def link_local(mac: int) -> IPv6Address:
+    """Return the address that IPv6 makes from a MAC for neighbour discovery (RFC 4291, Appendix A)."""
+    identifier = ((mac >> 24) << 40 | 0xFFFE << 24 | mac & 0xFFFFFF) ^ 1 << 57
+    return IPv6Address(0xFE80 << 112 | identifier)
+
+
 class Kind(StrEnum):
     """The kinds of object, as they are spelled in messages (port/web1)."""
 

@@ -16,7 +16,7 @@ from controller.intent.checks.documents import (
     settle_values,
 )
 from controller.intent.intent import Intent
-from controller.intent.model import Kind, PortSpec, object_id
+from controller.intent.model import Address, Kind, PortSpec, link_local, object_id
 
 _MAC_GROUP_BIT = 1 << 40
 "The I/G bit of a MAC address (IEEE 802): set in multicast and broadcast."
@@ -70,6 +70,22 @@ def _check_addresses(intent: Intent, name: str, spec: PortSpec) -> None:
             raise Invalid("address-not-unicast", f"{address} never leaves a host", pointer=at)
         holder = intent.port_by_address(spec.network, address)
         check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {address}", at=at)
+        maker = _mac_of(address)
+        if maker is not None:
+            holder = intent.port_by_mac(spec.network, maker)
+            check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {address}", at=at)
+    own = link_local(spec.mac)
+    holder = intent.port_by_address(spec.network, own)
+    check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {own}", at="/mac")
+
+
+def _mac_of(address: Address) -> int | None:
+    """Return the MAC that makes a link-local address: whoever has it speaks from there without declaring it."""
+    if address.version == 4 or not address.is_link_local:
+        return None
+    identifier = int(address) & (1 << 64) - 1 ^ 1 << 57
+    mac = identifier >> 40 << 24 | identifier & 0xFFFFFF
+    return mac if link_local(mac) == address else None
 
 
 def _check_interface_id(intent: Intent, name: str, spec: PortSpec) -> None:
