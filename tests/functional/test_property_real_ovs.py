@@ -222,6 +222,9 @@ async def test_hosts_hold_what_the_compiler_says(world: World) -> None:
         if number % CHECK_EVERY == 0:
             await world.settle()
             await world.look_again()
+    for command in operations.world():
+        await world.submit(command)
+    await world.settle()
     await world.restart()
     await world.settle()
     assert {p.messages_sent for p in world.process.reconciler.programmers.values()} == {0}

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which flows an object brings to which host. What the flows look like is in tests/golden."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from controller.compiler.cookies import Feature, parse
+from controller.compiler.pipeline import Table
+from tests.builders import Fabric, bind, delete, drop_policy, host, network, policy, port, put, small_fabric
+
+
+def counts(fabric: Fabric, name: str, *tables: Table) -> Counter[str]:
+    """Count a host's flows by feature, those of some tables only if any are named."""
+    flows = fabric.compiler.desired(name).flows.values()
+    return Counter(
+        Feature(parse(flow.cookie).feature).name for flow in flows if not tables or flow.key[0] in tables
+    )
+
+
+def test_host_that_is_not_declared_has_nothing() -> None:
+    fabric = Fabric()
+    assert not fabric.compiler.desired("hv1").flows
+    fabric.do(put("hv1", host("192.0.2.1")))
+    fabric.do(delete("host/hv1"))
+    assert not fabric.compiler.desired("hv1").flows
+
+
+def test_every_table_ends_with_a_flow_that_counts() -> None:
+    fabric = Fabric()
+    fabric.do(put("hv1", host("192.0.2.1")))
+    last = {flow.key[0] for flow in fabric.compiler.desired("hv1").flows.values() if flow.key[1:] == b"\0\0"}
+    assert last == set(Table)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "antispoof", "answers"),
+    [((), 1, 0), (("10.0.0.9",), 5, 1), (("2001:db8::9",), 12, 2), (("10.0.0.9", "2001:db8::9"), 16, 3)],
+)
+def test_flows_of_a_port_by_its_addresses(addresses, antispoof: int, answers: int) -> None:
+    fabric = Fabric()
+    fabric.do(
+        *(put(f"hv{n}", host(f"192.0.2.{n}")) for n in (1, 2)),
+        put("blue", network(100)),
+        put("web1", port("blue", 9, *addresses)),
+        put("db1", port("blue", 1)),
+        bind("web1", "hv1"),
+        bind("db1", "hv2"),
+    )
+    fabric.plug("hv1", web1=1)
+    assert counts(fabric, "hv1", Table.ANTISPOOF, Table.ND_GUARD)["LOCAL"] == antispoof
+    # Classify, stamp, forward, receive, deliver; and for each address a way past our own answer.
+    assert counts(fabric, "hv1")["LOCAL"] == antispoof + 5 + answers
+    assert counts(fabric, "hv1", Table.NEIGHBOURS)["NEIGHBOURS"] == answers
+    assert counts(fabric, "hv2", Table.NEIGHBOURS)["NEIGHBOURS"] == answers
+    assert counts(fabric, "hv2")["REMOTE"] == 1
+    assert counts(fabric, "hv1")["REMOTE"] == 1
+
+
+def test_port_that_is_bound_but_not_plugged_is_known_elsewhere_only() -> None:
+    fabric = small_fabric()
+    fabric.plug("hv1", web1=0)
+    assert counts(fabric, "hv1")["LOCAL"] == 0
+    assert counts(fabric, "hv2")["REMOTE"] == 1
+
+
+def test_hosts_without_the_network_do_not_hear_of_it() -> None:
+    fabric = small_fabric()
+    fabric.do(put("hv3", host("192.0.2.3")))
+    assert set(counts(fabric, "hv3")) == {"PIPELINE", "TUNNEL", "PEER"}
+    assert counts(fabric, "hv3")["PEER"] == 2
+    assert not fabric.compiler.desired("hv3").groups
+
+
+def test_policy_to_a_port_is_on_its_host_alone() -> None:
+    fabric = small_fabric()
+    fabric.do(put("rule", policy("blue", {"context.tier": (2, 0xFF)}, to_port="db1")))
+    assert counts(fabric, "hv2", Table.POLICY) == {"PIPELINE": 1, "POLICY": 1, "POLICY_DEFAULT": 1}
+    assert counts(fabric, "hv1", Table.POLICY) == {"PIPELINE": 1}
+    fabric.do(bind("db1", "hv1"))
+    assert counts(fabric, "hv1", Table.POLICY)["POLICY"] == 1
+    assert counts(fabric, "hv2", Table.POLICY)["POLICY"] == 0
+
+
+def test_policy_of_a_network_is_on_all_its_hosts() -> None:
+    fabric = small_fabric()
+    fabric.do(put("rule", policy("blue")))
+    for name in ("hv1", "hv2"):
+        assert counts(fabric, name, Table.POLICY) == {"PIPELINE": 1, "POLICY": 1, "POLICY_DEFAULT": 1}
+
+
+def test_drop_alone_lets_the_rest_in() -> None:
+    fabric = small_fabric()
+    fabric.do(put("rule", drop_policy("blue")), put("rule2", drop_policy("blue", to_port="web1")))
+    assert counts(fabric, "hv1", Table.POLICY) == {"PIPELINE": 1, "POLICY": 2}
+
+
+def test_flows_that_concern_no_local_port_are_the_same_object_on_every_host() -> None:
+    """Encoded once, held by reference."""
+    fabric = small_fabric()
+    fabric.do(put("hv3", host("192.0.2.3")), put("more", port("blue", 3)), bind("more", "hv3"))
+    flows = [fabric.compiler.desired(name).flows for name in ("hv1", "hv2", "hv3")]
+    shared = [key for key in flows[0] if all(key in other for other in flows[1:])]
+    same = [key for key in shared if all(other[key] is flows[0][key] for other in flows[1:])]
+    assert len(same) == len(counts_of_shared(fabric, shared))
+    ways = [flow for key, flow in flows[0].items() if key in flows[1] and flow is flows[1][key]]
+    assert any(parse(flow.cookie).feature == Feature.REMOTE for flow in ways)
+
+
+def counts_of_shared(fabric: Fabric, keys) -> list[bytes]:
+    """Return the keys whose flow has the same bytes on the three hosts."""
+    flows = [fabric.compiler.desired(name).flows for name in ("hv1", "hv2", "hv3")]
+    return [key for key in keys if len({host_flows[key].message for host_flows in flows}) == 1]
