@@ -290,7 +290,10 @@ class LabHost:
         )
 
     def _has_route(self) -> bool:
-        route = self.appctl("ovs/route/lookup", str(endpoint_address(self.underlay, FABRIC_NUMBER)))
+        try:
+            route = self.appctl("ovs/route/lookup", str(endpoint_address(self.underlay, FABRIC_NUMBER)))
+        except LabError:
+            return False  # ovs-appctl fails while there is none; who waits says so if it stays that way
         return f"dev {UNDERLAY_BRIDGE}" in route
 
 
