@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from ovs_geneve.errors import EncodeError
@@ -261,8 +262,13 @@ def encode_buckets(entry: GroupEntry) -> bytes:
     return b"".join([_bucket(entry.kind, bucket, place) for place, bucket in enumerate(entry.buckets)])
 
 
+@lru_cache(maxsize=16_384)
+def _bucket_actions(bucket: Bucket) -> bytes:
+    return encode_actions(bucket.actions)
+
+
 def _bucket(kind: GroupKind, bucket: Bucket, place: int) -> bytes:
-    actions = encode_actions(bucket.actions)
+    actions = _bucket_actions(bucket)
     properties = b""
     if kind is GroupKind.SELECT:
         weight = 1 if bucket.weight is None else bucket.weight

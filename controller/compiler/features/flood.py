@@ -8,6 +8,7 @@ the tunnel goes to LOCAL only, so that it can not loop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from controller.compiler.features.tunnel import to_endpoint
 from controller.compiler.groups import GroupPurpose, group_id
@@ -30,13 +31,19 @@ def flows(network: NetworkView) -> Iterator[Flow]:
 
 def groups(network_key: int, endpoints: Iterable[Address], port_keys: Iterable[int]) -> Iterator[GroupEntry]:
     """Yield a network's two groups for a host: `endpoints` of the other hosts, `port_keys` of its own ports."""
-    to_hosts = [Bucket(actions=to_endpoint(endpoint)) for endpoint in endpoints]
+    to_hosts = [_to_host(endpoint) for endpoint in endpoints]
     to_ports = [
         Bucket(actions=(SetField(DESTINATION_PORT, key), Resubmit(Table.POLICY))) for key in port_keys
     ]
     for purpose, buckets in ((GroupPurpose.REMOTE, to_hosts), (GroupPurpose.LOCAL, to_ports)):
         number = group_id(network_key, purpose)
         yield GroupEntry(group_id=number, kind=GroupKind.ALL, buckets=tuple(buckets))
+
+
+@lru_cache(maxsize=16_384)
+def _to_host(endpoint: Address) -> Bucket:
+    # A host that joins changes the group of every other one: of 800 hosts, 640,000 buckets with 800 contents.
+    return Bucket(actions=to_endpoint(endpoint))
 
 
 def _flood(network: NetworkView, table: Table, actions: tuple[Action, ...]) -> Flow:
