@@ -44,6 +44,8 @@ class Client:
             self._http = httpx.Client(transport=transport, base_url="http://controller", timeout=310)
         else:
             self._http = httpx.Client(base_url=f"http://{server.removeprefix('http://')}", timeout=310)
+        if context := click.get_current_context(silent=True):
+            context.call_on_close(self._http.close)
 
     def get(self, path: str, **query: str) -> Any:
         """GET a path under /v1."""

@@ -44,9 +44,8 @@ _Loader.add_implicit_resolver(_INT, _PLAIN_INT, list("-+0123456789"))
 def read_documents(source: IO[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield kind, name and REST document of each object in a file; ClickException says what is wrong where."""
     try:
-        for number, document in enumerate(yaml.load_all(source, _Loader), 1):
-            if document is None:
-                continue
+        documents = (one for one in yaml.load_all(source, _Loader) if one is not None)
+        for number, document in enumerate(documents, 1):
             if not isinstance(document, Mapping) or not {"kind", "name"} <= document.keys():
                 raise click.ClickException(f"{source.name}, document {number}: wants kind: and name:")
             rest = {key: value for key, value in document.items() if key not in ("kind", "name")}
