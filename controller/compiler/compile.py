@@ -49,6 +49,8 @@ class Compiler:
         self._places: dict[Part, frozenset[Place]] = {}
         self._layers_of: dict[str, frozenset[Layer]] = {}
         self._hosts_of: dict[Layer, set[str]] = defaultdict(set)
+        self._sizes: dict[tuple[Layer, str], tuple[int, int]] = {}
+        "Flows and groups by layer, of all fragments (no host) and of those that a host is excepted from."
         self._tlv_maps: frozenset[TlvMap] = frozenset()
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
@@ -110,6 +112,15 @@ class Compiler:
                 groups.update((group.group_id, group) for group in fragment.groups)
         return HostState(tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups)
 
+    def size(self, host: str) -> tuple[int, int]:
+        """Return how many flows and groups a host's bridge should hold, without looking at them."""
+        flows = groups = 0
+        for layer in self._layers_of.get(host, ()):
+            all_flows, all_groups = self._sizes.get((layer, ""), (0, 0))
+            not_flows, not_groups = self._sizes.get((layer, host), (0, 0))
+            flows, groups = flows + all_flows - not_flows, groups + all_groups - not_groups
+        return flows, groups
+
     def hosts_with(self, network: str) -> Iterable[str]:
         """Return the hosts that have ports of a network."""
         return self._situation.seats.hosts_of(network).keys()
@@ -157,6 +168,9 @@ class Compiler:
             for (layer, fragment_id), fragment in fragments.items():
                 stood = self._layers[layer].get(fragment_id)
                 if stood != fragment:
+                    if stood is not None:
+                        self._count(layer, stood, -1)
+                    self._count(layer, fragment, 1)
                     self._layers[layer][fragment_id] = fragment
                     edits.append((layer, stood, fragment))
             self._remember(part, places)
@@ -165,9 +179,17 @@ class Compiler:
     def _take_out(self, layer: Layer, fragment_id: FragmentId) -> Fragment:
         fragments = self._layers[layer]
         fragment = fragments.pop(fragment_id)
+        self._count(layer, fragment, -1)
         if not fragments:
             del self._layers[layer]
         return fragment
+
+    def _count(self, layer: Layer, fragment: Fragment, sign: int) -> None:
+        for place in {(layer, ""), (layer, fragment.except_host)}:
+            flows, groups = self._sizes.pop(place, (0, 0))
+            flows, groups = flows + sign * len(fragment.flows), groups + sign * len(fragment.groups)
+            if flows or groups:
+                self._sizes[place] = flows, groups
 
     def _remember(self, part: Part, places: frozenset[Place]) -> None:
         if places:

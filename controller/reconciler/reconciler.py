@@ -121,12 +121,12 @@ class Reconciler:
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
-        desired = self.compiler.desired(host)
+        flows, groups = self.compiler.size(host)
         programmer = self.programmers.get(host)
         return HostProgress(
             phase=Phase.ABSENT.value if programmer is None else programmer.phase.value,
-            flows=len(desired.flows),
-            groups=len(desired.groups),
+            flows=flows,
+            groups=groups,
             messages_sent=0 if programmer is None else programmer.messages_sent,
             behind_since=0 if programmer is None else programmer.behind_since,
         )
