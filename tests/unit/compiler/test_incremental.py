@@ -257,3 +257,20 @@ def test_host_that_comes_back_gets_the_tlv_map_again() -> None:
     assert world.bridges["hv1"].tlv_maps == frozenset()
     world.do(put("hv1", host("192.0.2.1")))
     assert len(world.bridges["hv1"].tlv_maps) == 1
+
+
+def test_host_that_joins_a_network_costs_the_others_a_group_each() -> None:
+    fabric = Fabric()
+    fabric.do(put("blue", network(100)), put("hv0", host("192.0.2.100")))
+    for number in range(1, 26):
+        fabric.do(
+            put(f"hv{number}", host(f"192.0.2.{number}")),
+            put(f"p{number}", port("blue", number)),
+            bind(f"p{number}", f"hv{number}"),
+        )
+    before = fabric.compiler.parts_compiled
+    deltas = fabric.do(put("new", port("blue", 99)), bind("new", "hv0"))
+    # The port, and the flood groups of the 26 hosts.
+    assert fabric.compiler.parts_compiled - before == 27
+    others = {(len(d.flows), len(d.groups)) for name, d in deltas.items() if name != "hv0"}
+    assert others == {(1, 1)}

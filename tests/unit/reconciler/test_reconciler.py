@@ -353,3 +353,17 @@ async def test_acknowledged_ends_when_the_host_goes(rig: Rig) -> None:
     rig.fire()
     async with asyncio.timeout(1):
         await waiters[0]
+
+
+def test_switch_that_does_not_answer_delays_nobody_else(rig: Rig) -> None:
+    for last in range(10, 60):
+        rig.do(put("web1", port("blue", 1, f"10.0.0.{last}")))
+        rig.channels[2].settle()
+        assert rig.in_sync("hv2", 2)
+    stuck = rig.reconciler.programmers["hv1"]
+    assert stuck.phase is Phase.APPLYING
+    # Fifty changes are one: what the last left, and what all of them took away.
+    asked = len(rig.channels[1].asked)
+    rig.settle()
+    assert len(rig.channels[1].asked) == asked + 1
+    assert rig.in_sync("hv1", 1)
