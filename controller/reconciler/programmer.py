@@ -25,8 +25,9 @@ from ovs_geneve.openflow.messages import MessageType
 from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
-"Seconds until a refusal that leaving out flows does not cure is tried again."
+_RETRY_FIRST, _RETRY_MOST = 0.05, 30.0
+"""Seconds until a refusal that leaving out flows does not cure is tried again, twice as long each time; the first is
+short, since OVS lets go of an option about 10 ms after the last flow that used it."""
 
 _COOKIE = slice(8, 16)
 _GROUP_ID = slice(12, 16)
