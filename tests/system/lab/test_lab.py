@@ -156,7 +156,7 @@ def test_plug_is_what_an_orchestrator_does(lab: Lab) -> None:
 
     lab.unplug(port)
     assert "w-web1" not in ovs_ports(lab, "hv1")
-    assert not any("web1" in name for name in namespaces.names())
+    assert f"{lab.state.name}-w-web1" not in namespaces.names()
     assert "w-web1" not in namespaces.inside(lab.host("hv1").namespace, links.link_names)
 
 
@@ -203,7 +203,7 @@ def test_plug_without_a_bridge_says_what_is_missing(lab: Lab) -> None:
     with pytest.raises(LabError, match="hv1: bridge br-nix") as caught:
         lab.plug("hv1", "early", "02:00:00:00:00:04", ["10.0.0.4/24"], bridge="br-nix", timeout=0.2)
     assert "controller" in caught.value.hint
-    assert not any("early" in name for name in namespaces.names())
+    assert f"{lab.state.name}-w-early" not in namespaces.names()
 
 
 def test_a_port_is_plugged_once(lab: Lab) -> None:
