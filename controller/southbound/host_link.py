@@ -18,7 +18,7 @@ from controller.southbound.facts import bridge_socket, facts_of, problem_of, pro
 from controller.southbound.ports import HostEvents, HostReport, LinkState, Problem
 from ovs_geneve.errors import ConnectionLost, DecodeError, EncodeError, NotSupported, TransactionFailed
 from ovs_geneve.ovsdb.client import OvsdbClient
-from ovs_geneve.ovsdb.provision import NotOwned, plan_deprovision, plan_provision
+from ovs_geneve.ovsdb.provision import OWNER_KEY, NotOwned, plan_deprovision, plan_provision
 from ovs_geneve.ovsdb.rows import HOST_TABLES
 
 _log = logging.getLogger(__name__)
@@ -186,7 +186,9 @@ class HostLink:
             )
             operations = plan_provision(desired, replica)
         except NotOwned as error:
-            return replace(report, problem=Problem(reason=f"{error.table}NotOwned", message=str(error)))
+            mark = f"external_ids:{OWNER_KEY}={self._settings.owner}"
+            message = f"{error}; to hand it over: ovs-vsctl set {error.table} {error.name} {mark}"
+            return replace(report, problem=Problem(reason=f"{error.table}NotOwned", message=message))
         except (NotSupported, DecodeError, EncodeError) as error:
             return replace(report, problem=Problem(reason="CannotProvision", message=str(error)))
         facts = facts_of(replica, self.host.spec.bridge)

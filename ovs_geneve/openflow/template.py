@@ -30,8 +30,8 @@ OFPG_BUCKET_ALL = 0xFFFFFFFF
 _ANY = 0xFFFFFFFF
 "OFP_NO_BUFFER, OFPP_ANY and OFPG_ANY alike."
 
-_MAX_MESSAGE = 0xFFF8
-"A message's 16-bit length, rounded down to the 8 bytes to which everything is padded."
+_MAX_MESSAGE = 0xFFF8 - 16
+"A message's 16-bit length in steps of 8, less the wrapping that a bundle adds."
 
 # ofp_header; cookie, cookie_mask, table, command, idle, hard, priority, buffer, out_port, out_group,
 # flags, importance; the match's type and length (openflow-1.5.1 7.3.4.2).

@@ -18,11 +18,30 @@ from controller.compiler.features.protocols import (
     ROUTER_ADVERTISEMENT,
 )
 from controller.compiler.pipeline import TUNNEL_OFPORT, Priority, Table
-from ovs_geneve.openflow.fields import ETH_TYPE, ICMPV6_TYPE, IN_PORT, IP_PROTO, IPV6_SRC, TUN_FLAGS
+from ovs_geneve.openflow.fields import (
+    ETH_DST,
+    ETH_TYPE,
+    ICMPV6_TYPE,
+    IN_PORT,
+    IP_FRAG,
+    IP_PROTO,
+    IPV6_DST,
+    IPV6_SRC,
+    TUN_FLAGS,
+)
 from ovs_geneve.openflow.flow import Flow, Match
 
 _OAM = 1
 "FLOW_TNL_F_OAM, the O bit of RFC 8926 3.4 (OVS include/openvswitch/packets.h)."
+
+_RESERVED_MAC = 0x0180C2000000
+_RESERVED_MAC_MASK = 0xFFFFFFFFFFF0
+
+_ANY_FRAGMENT = 1
+"FLOW_NW_FRAG_ANY (OVS lib/flow.h)."
+
+_LINK_LOCAL, _LINK_LOCAL_MASK = 0xFE80 << 112, 0xFFC0 << 112
+_ON_LINK_GROUP, _ON_LINK_MASK = 0xFF02 << 112, 0xFFFF << 112
 
 _PASSES = {
     Table.ND_GUARD: Table.STAMP,
@@ -37,6 +56,7 @@ def flows() -> Iterator[Flow]:
     for table in Table:
         yield Flow(table=table, priority=Priority.MISS, match=Match.of(), goto=_PASSES.get(table))
     yield _oam_ends_here()
+    yield _link_local_frames()
     yield from _unproved_sources()
     yield from _neighbour_discovery()
     yield neighbours.advertise_flow()
@@ -46,6 +66,12 @@ def _oam_ends_here() -> Flow:
     # OVS does not act on the O bit by itself; RFC 8926 3.4: the payload is not for tenants.
     match = Match.of((IN_PORT, TUNNEL_OFPORT), (TUN_FLAGS, _OAM, _OAM))
     return Flow(table=Table.CLASSIFY, priority=Priority.OVERRIDE, match=match)
+
+
+def _link_local_frames() -> Flow:
+    # Spanning tree, PAUSE and LLDP are for the next device only: no bridge passes them on (IEEE 802.1Q 8.6.3).
+    match = Match.of((ETH_DST, _RESERVED_MAC, _RESERVED_MAC_MASK))
+    return Flow(table=Table.ANTISPOOF, priority=Priority.OVERRIDE, match=match)
 
 
 def _unproved_sources() -> Iterator[Flow]:
@@ -63,6 +89,11 @@ def _neighbour_discovery() -> Iterator[Flow]:
     ):
         match = Match.of((ETH_TYPE, IPV6), (IP_PROTO, ICMPV6), (ICMPV6_TYPE, icmp_type))
         yield Flow(table=Table.ND_GUARD, priority=Priority.REFUSE, match=match)
+    # A fragment does not show its ICMPv6 type. Nodes ignore fragmented neighbour discovery (RFC 6980 5), old ones may
+    # not: none leaves a port from where router advertisements come, or towards all neighbours.
+    for terms in (((IPV6_SRC, _LINK_LOCAL, _LINK_LOCAL_MASK),), ((IPV6_DST, _ON_LINK_GROUP, _ON_LINK_MASK),)):
+        match = Match.of((ETH_TYPE, IPV6), (IP_FRAG, _ANY_FRAGMENT, _ANY_FRAGMENT), *terms)
+        yield Flow(table=Table.ND_GUARD, priority=Priority.OVERRIDE, match=match)
     # Duplicate address detection asks everybody: an answer in the owner's name would have no address to go to.
     probe = Match.of(
         (ETH_TYPE, IPV6), (IP_PROTO, ICMPV6), (ICMPV6_TYPE, NEIGHBOUR_SOLICITATION), (IPV6_SRC, 0)
