@@ -23,7 +23,7 @@ pytestmark = [
 
 def run(line: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
     """Run shell lines as a newcomer would, with this environment in the place of .venv."""
-    typed = line.replace(".venv/bin/ovs-geneve", str(COMMAND))
+    typed = re.sub(r"(?<!\S)\.venv/bin/ovs-geneve", str(COMMAND), line)
     command = ["bash", "-e", "-o", "pipefail", "-c", typed]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
 
