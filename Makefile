@@ -49,7 +49,8 @@ format: $(VENV)/ready ## Format the sources
 setup: packages $(VENV)/ready
 
 packages:
-	@missing=$$(for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	@missing=$$(for p in $(DEBIAN); do \
+		dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "Installing" $$missing; \
 		$(SUDO) apt-get -qq update && \
