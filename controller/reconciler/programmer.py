@@ -11,7 +11,7 @@ What the switch refuses is left out, by name, until the compiler says something 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -230,12 +230,3 @@ class Programmer:
                 self._observe(channel)
 
         self._call_later(delay, again)
-
-
-def refused_objects(programmers: Mapping[str, Programmer], object_key: int) -> dict[str, str]:
-    """Return OVS's error name by host, for an object that some hosts' switches refused."""
-    return {
-        host: programmer.refusals.objects[object_key]
-        for host, programmer in programmers.items()
-        if object_key in programmer.refusals.objects
-    }

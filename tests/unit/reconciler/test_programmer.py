@@ -12,7 +12,7 @@ from controller.compiler.cookies import parse
 from controller.errors import IntentError
 from controller.intent.commands import Command
 from controller.intent.model import Kind
-from controller.reconciler.programmer import Phase, Programmer, refused_objects
+from controller.reconciler.programmer import Phase, Programmer
 from ovs_geneve.openflow.events import Applied, Bundle
 from ovs_geneve.openflow.messages import MessageType
 from tests.builders import Fabric, delete, drop_policy, network, port, put, schema, small_fabric
@@ -234,7 +234,7 @@ def test_only_what_is_refused_is_left_out_and_its_object_is_named(settled: Rig) 
     )
     settled.channel.settle()
     key = settled.fabric.key(Kind.OPTION_POLICY, "rule")
-    assert refused_objects({HOST: settled.programmer}, key) == {HOST: "OFPFMFC_TABLE_FULL"}
+    assert settled.programmer.refusals.objects[key] == "OFPFMFC_TABLE_FULL"
     assert settled.programmer.refusals.objects.keys() == {key}
     assert settled.programmer.behind_since is None, "the rest is programmed"
     wanted = settled.fabric.compiler.desired(HOST).flows
