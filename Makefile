@@ -11,10 +11,10 @@ PYTEST := $(BIN)/python -m pytest -q
 DEBIAN := openvswitch-switch openvswitch-common iproute2 iputils-ping util-linux kmod tcpdump tshark python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test check test-unit test-functional test-system setup packages format clean
+.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench setup packages format clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: setup ## Three hosts, two tenants, an option of their own: watch it work in a minute
 	$(SUDO) $(BIN)/ovs-geneve lab demo
@@ -41,6 +41,12 @@ test-functional: setup ## Real ovs-vswitchd, ovsdb-server and tshark, no packets
 
 test-system: setup ## Real packets in network namespaces; needs root
 	$(SUDO) $(PYTEST) tests/system
+
+bench: setup ## Every benchmark, one after the other: at most 20 minutes
+	$(SUDO) $(BIN)/python -m benchmarks
+
+bench-%: setup ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane)
+	@$(SUDO) $(BIN)/python -m benchmarks.$*
 
 format: $(VENV)/ready ## Format the sources
 	$(BIN)/ruff format .
