@@ -17,8 +17,8 @@ from enum import Enum
 
 from controller.compiler import groups
 from controller.compiler.cookies import parse
-from controller.hoststate import HostDelta, HostState, Observed, difference
-from controller.reconciler.plan import excluding, is_deletion, plan
+from controller.hoststate import HostDelta, HostState, Installation, Observed, difference
+from controller.reconciler.plan import excluding, is_deletion, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
@@ -92,15 +92,21 @@ def _object_of(flow_mod: bytes) -> int:
 
 
 class Programmer:
-    """One bridge. `desired` gives all it should hold; `on_progress` tells that `behind_since` may have moved."""
+    """One bridge.
+
+    `desired` gives all it should hold and `installation` the same as bytes; `on_progress` tells that `behind_since` may
+    have moved.
+    """
 
     def __init__(
         self,
         desired: Callable[[], HostState],
+        installation: Callable[[], Installation],
         on_progress: Callable[[], None],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._desired = desired
+        self._installation = installation
         self._on_progress = on_progress
         self._call_later = call_later
         self._channel: SwitchChannel | None = None
@@ -136,15 +142,16 @@ class Programmer:
             self._abandon_flight()
             self._on_progress()
 
-    def enqueue(self, delta: HostDelta, revision: int) -> None:
-        """Have a change made; `revision` of the intent brought it."""
+    def enqueue(self, delta: Callable[[], HostDelta], revision: int) -> None:
+        """Have a change made; `revision` of the intent brought it. `delta` is asked only when it is needed."""
         if self._pending_since is None:
             self._pending_since = revision
-        self.refusals.forget(delta)
-        if self.phase in (Phase.IDLE, Phase.APPLYING):
-            self._pending.fold(delta)
-        if self.phase is Phase.IDLE:
-            self._flush()
+        if self.refusals.flows or self.refusals.groups:
+            self.refusals.forget(delta())
+        if self.phase is Phase.APPLYING:
+            self._pending.fold(delta())
+        elif self.phase is Phase.IDLE:
+            self._carry_out(delta())
 
     def observe_again(self) -> None:
         """Compare everything anew, as after a reconnect, once the bridge is idle."""
@@ -181,18 +188,25 @@ class Programmer:
 
     def _observed(self, event: events.Observed) -> None:
         ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
-        seen = Observed(tlv_maps=frozenset(event.tlv_maps), flows=event.flows, groups=ours)
-        self._mapped = seen.tlv_maps
+        self._mapped = frozenset(event.tlv_maps)
+        if not (event.flows or ours or self.refusals.flows or self.refusals.groups):
+            whole = self._installation()
+            steps = plan_installation(whole, self._mapped)
+            self._mapped = whole.tlv_maps
+            self._send(steps)
+            return
+        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
         delta = difference(self._desired(), seen)
-        self._pending = excluding(delta, self.refusals.flows, self.refusals.groups)
-        self._flush()
+        self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
 
-    def _flush(self) -> None:
+    def _carry_out(self, delta: HostDelta) -> None:
+        steps = plan(delta, self._mapped)
+        if delta.tlv_maps is not None:
+            self._mapped = delta.tlv_maps
+        self._send(steps)
+
+    def _send(self, steps: tuple[events.Step, ...]) -> None:
         assert self._channel is not None, "only a connected bridge is programmed"
-        steps = plan(self._pending, self._mapped)
-        if self._pending.tlv_maps is not None:
-            self._mapped = self._pending.tlv_maps
-        self._pending = HostDelta()
         self._flight_since, self._pending_since = self._pending_since, None
         if not steps:
             self._applied()
@@ -206,7 +220,8 @@ class Programmer:
         self.refusals.bridge = ""
         self._flight_since = None
         if self._pending:
-            self._flush()
+            pending, self._pending = self._pending, HostDelta()
+            self._carry_out(pending)
         else:
             self.phase = Phase.IDLE
         self._on_progress()

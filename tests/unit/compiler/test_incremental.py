@@ -48,8 +48,7 @@ def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
     compiler = fabric.compiler
     counts = Counter(
         flow.key
-        for layer in compiler._layers_of.get(name, ())
-        for fragment in compiler._fragments(layer, name)
+        for fragment in compiler._layers.fragments(name, compiler._layers.of(name))
         for flow in fragment.flows
     )
     return [key for key, count in counts.items() if count > 1]
@@ -270,7 +269,7 @@ def test_host_that_joins_a_network_costs_the_others_a_group_each() -> None:
         )
     before = fabric.compiler.parts_compiled
     deltas = fabric.do(put("new", port("blue", 99)), bind("new", "hv0"))
-    # The port, and the flood groups of the 26 hosts.
-    assert fabric.compiler.parts_compiled - before == 27
+    # The port, the group of its host's ports, and of each of the 26 hosts the group of the others.
+    assert fabric.compiler.parts_compiled - before == 28
     others = {(len(d.flows), len(d.groups)) for name, d in deltas.items() if name != "hv0"}
     assert others == {(1, 1)}

@@ -32,7 +32,10 @@ class Rig:
         self.progress = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.programmer = Programmer(
-            lambda: fabric.compiler.desired(host), self._progressed, lambda *timer: self.timers.append(timer)
+            lambda: fabric.compiler.desired(host),
+            lambda: fabric.compiler.installation(host),
+            self._progressed,
+            lambda *timer: self.timers.append(timer),
         )
         self.channel = self.new_channel()
 
@@ -55,7 +58,7 @@ class Rig:
 
     def enqueue(self, delta) -> None:
         if delta:
-            self.programmer.enqueue(delta, self.fabric.intent.revision)
+            self.programmer.enqueue(lambda: delta, self.fabric.intent.revision)
 
     def fire(self) -> None:
         timers, self.timers = self.timers, []
