@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import NamedTuple
 
 from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.events import Step
-from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap
 
-_COOKIE = slice(8, 16)
+# Of a FLOW_MOD in its wrapping: cookie, table, priority and the length of the match (openflow-1.5.1 7.3.4.2).
+_WRAPPED_FLOW = Struct("!24xQ8xB5xH18xH")
+_MATCH_AT = 64
+_TERMS_AT = 68
+_KEY = Struct("!BH")
 
 
 class EncodedFlow(NamedTuple):
@@ -37,8 +41,17 @@ class EncodedGroup(NamedTuple):
 
 def flows_of(block: Block) -> Iterator[EncodedFlow]:
     """Yield the flows in a block of FLOW_MODs."""
-    for message in block.messages():
-        yield EncodedFlow(message_key(message), int.from_bytes(message[_COOKIE]), message)
+    for (key, cookie), message in zip(cookies_of(block), block.messages(), strict=True):
+        yield EncodedFlow(key, cookie, message)
+
+
+def cookies_of(block: Block) -> Iterator[tuple[bytes, int]]:
+    """Yield key and cookie of the flows in a block of FLOW_MODs."""
+    data, start = block.data, 0
+    for end in block.ends:
+        cookie, table, priority, match_length = _WRAPPED_FLOW.unpack_from(data, start)
+        yield _KEY.pack(table, priority) + data[start + _TERMS_AT : start + _MATCH_AT + match_length], cookie
+        start = end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
 
 from controller.compiler.dirty import (
     parts_of_change,
@@ -25,7 +26,7 @@ from controller.compiler.layers import Layers
 from controller.compiler.parts import Part, PartKind, Situation, produce
 from controller.compiler.seats import Seat
 from controller.compiler.views import tlv_map
-from controller.hoststate import EncodedFlow, HostState, Installation
+from controller.hoststate import EncodedFlow, HostState, Installation, Observed
 from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
 from ovs_geneve.errors import EncodeError
@@ -40,6 +41,26 @@ Edit = tuple[Layer, Fragment | None, Fragment | None]
 
 _NO_LAYERS: frozenset[Layer] = frozenset()
 _NO_PLACES: frozenset[Place] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """What one host should hold, as its programmer asks for it."""
+
+    compiler: Compiler
+    host: str
+
+    def state(self) -> HostState:
+        """Return all of it."""
+        return self.compiler.desired(self.host)
+
+    def installation(self) -> Installation:
+        """Return the bytes that put it on a bridge that holds nothing of ours."""
+        return self.compiler.installation(self.host)
+
+    def is_met(self, observed: Observed) -> bool:
+        """Tell whether a bridge holds exactly that."""
+        return self.compiler.holds_all(self.host, observed)
 
 
 class Compiler:
@@ -97,16 +118,25 @@ class Compiler:
 
     def desired(self, host: str) -> HostState:
         """Return everything that a host's bridge should hold."""
-        fragments = self._layers.fragments(host, self._layers.of(host))
+        fragments = self._fragments(host)
         flows: dict[bytes, EncodedFlow] = {}
         for fragment in fragments:
             flows.update((flow.key, flow) for flow in fragment.flows)
         groups = {group.group_id: group for fragment in fragments for group in fragment.groups}
         return HostState(tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups)
 
+    def holds_all(self, host: str, observed: Observed) -> bool:
+        """Tell whether a host's bridge holds exactly what it should; quicker than to look for what differs."""
+        groups = (group for fragment in self._fragments(host) for group in fragment.groups)
+        return (
+            observed.tlv_maps == self._tlv_maps_of(host)
+            and observed.groups == {group.group_id: group.content for group in groups}
+            and observed.flows == self._layers.cookies(host)
+        )
+
     def installation(self, host: str) -> Installation:
         """Return the same for a bridge that holds nothing of ours: what is encoded goes out as it is."""
-        fragments = self._layers.fragments(host, self._layers.of(host))
+        fragments = self._fragments(host)
         groups = [Block.of(group.message) for fragment in fragments for group in fragment.groups]
         flows = [fragment.block for fragment in fragments if fragment.block.ends]
         return Installation(tlv_maps=self._tlv_maps_of(host), blocks=[*groups, *flows])
@@ -214,6 +244,9 @@ class Compiler:
                     edits[host].gone.append(stood)
                 if stands is not None and stands.except_host != host:
                     edits[host].come.append(stands)
+
+    def _fragments(self, host: str) -> list[Fragment]:
+        return self._layers.fragments(host, self._layers.of(host))
 
     def _tlv_maps_of(self, host: str) -> frozenset[TlvMap]:
         return self._tlv_maps if host in self._layers.hosts else frozenset()

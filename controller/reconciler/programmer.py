@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from controller.compiler import groups
 from controller.compiler.cookies import parse
@@ -91,22 +92,29 @@ def _object_of(flow_mod: bytes) -> int:
     return parse(int.from_bytes(flow_mod[_COOKIE])).object_key
 
 
-class Programmer:
-    """One bridge.
+class Desired(Protocol):
+    """All that a bridge should hold, in the forms in which it is asked for (`controller.compiler.compile.HostView`)."""
 
-    `desired` gives all it should hold and `installation` the same as bytes; `on_progress` tells that `behind_since` may
-    have moved.
-    """
+    def state(self) -> HostState:
+        """Return it flow by flow."""
+
+    def installation(self) -> Installation:
+        """Return the bytes that put it on a bridge that holds nothing of ours."""
+
+    def is_met(self, observed: Observed) -> bool:
+        """Tell whether a bridge holds exactly that: what a reconnect mostly finds."""
+
+
+class Programmer:
+    """One bridge. `on_progress` tells that `behind_since` may have moved."""
 
     def __init__(
         self,
-        desired: Callable[[], HostState],
-        installation: Callable[[], Installation],
+        desired: Desired,
         on_progress: Callable[[], None],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._desired = desired
-        self._installation = installation
         self._on_progress = on_progress
         self._call_later = call_later
         self._channel: SwitchChannel | None = None
@@ -189,15 +197,19 @@ class Programmer:
     def _observed(self, event: events.Observed) -> None:
         ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
         self._mapped = frozenset(event.tlv_maps)
-        if not (event.flows or ours or self.refusals.flows or self.refusals.groups):
-            whole = self._installation()
+        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
+        if self.refusals.flows or self.refusals.groups:
+            delta = difference(self._desired.state(), seen)
+            self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
+        elif not (seen.flows or seen.groups):
+            whole = self._desired.installation()
             steps = plan_installation(whole, self._mapped)
             self._mapped = whole.tlv_maps
             self._send(steps)
-            return
-        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
-        delta = difference(self._desired(), seen)
-        self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
+        elif self._desired.is_met(seen):
+            self._send(())
+        else:
+            self._carry_out(difference(self._desired.state(), seen))
 
     def _carry_out(self, delta: HostDelta) -> None:
         steps = plan(delta, self._mapped)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from controller.compiler.compile import Compiler
+from controller.compiler.compile import Compiler, HostView
 from controller.compiler.edits import HostChange
 from controller.hoststate import HostFacts
 from controller.intent.intent import Intent
@@ -203,12 +203,7 @@ class Reconciler:
                 programmer.enqueue(change.delta, revision)
 
     def _programmer(self, name: str) -> Programmer:
-        return Programmer(
-            lambda: self.compiler.desired(name),
-            lambda: self.compiler.installation(name),
-            lambda: self._progressed(name),
-            self._call_later,
-        )
+        return Programmer(HostView(self.compiler, name), lambda: self._progressed(name), self._call_later)
 
     def _progressed(self, name: str) -> None:
         progress = self._progress.pop(name, None)

@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
+from controller.compiler.compile import HostView
 from controller.errors import IntentError
-from controller.hoststate import HostState
+from controller.hoststate import HostState, Observed
 from controller.intent.commands import Command, evaluate
 from controller.intent.model import Kind
 from tests.builders import EMPTY, Fabric, apply_delta, bind, delete, host, network, port, put, schema, unbind
@@ -41,6 +42,20 @@ class Mirrored:
             assert clashing_keys(self.fabric, name) == [], name
             assert whole.desired(name) == compiler.desired(name), name
             assert self.bridges.get(name, EMPTY) == compiler.desired(name), name
+            self._check_forms(name)
+
+    def _check_forms(self, name: str) -> None:
+        """The bytes that fill an empty bridge, and the quick comparison, say the same as the state."""
+        view = HostView(self.fabric.compiler, name)
+        state, whole = view.state(), view.installation()
+        messages = [message for block in whole.blocks for message in block.messages()]
+        wanted = [held.message for held in (*state.groups.values(), *state.flows.values())]
+        assert sorted(messages) == sorted(wanted), name
+        assert whole.tlv_maps == state.tlv_maps, name
+        cookies = {key: flow.cookie for key, flow in state.flows.items()}
+        groups = {number: group.content for number, group in state.groups.items()}
+        assert view.is_met(Observed(tlv_maps=state.tlv_maps, flows=cookies, groups=groups)), name
+        assert not view.is_met(Observed(tlv_maps=state.tlv_maps, flows={**cookies, b"key": 1}, groups=groups))
 
 
 def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
