@@ -41,6 +41,7 @@ class PartKind(StrEnum):
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
     LOCAL_GROUP = "copies to the ports of a network, on one host"
     PORT = "port"
+    LOCAL = "what only the host of a port has"
     POLICY = "policy"
 
 
@@ -222,15 +223,21 @@ def _port(part: Part, situation: Situation) -> Iterator[Placed]:
         endpoint = _reachable(situation.endpoints(seat.host), layer.families)
         if endpoint is not None:
             yield layer, Fragment(fragment_id, port_flows.way(view, endpoint), except_host=seat.host)
-    if not situation.serves(seat.host):
-        return
-
-    here = shared_layer(LayerKind.HOST, seat.host)
-    if _any_allows(intent, intent.policies_to(port.name)):
+    if situation.serves(seat.host) and _any_allows(intent, intent.policies_to(port.name)):
+        here = shared_layer(LayerKind.HOST, seat.host)
         yield here, _policy_default(network, port.name, port.key, port.key)
+
+
+def _local(part: Part, situation: Situation) -> Iterator[Placed]:
+    port = situation.intent.ports.get(part.name)
+    seat = situation.seats.of(part.name)
+    if port is None or seat is None or not situation.serves(seat.host):
+        return
     ofport = situation.ofports.get(seat.host, {}).get(port.spec.interface_id or port.name)
     if ofport is not None:
-        yield here, Fragment(FragmentId(Feature.LOCAL, port.name), port_flows.local(view, ofport))
+        block = port_flows.local(port_view(port, situation.network(seat.network)), ofport)
+        here = shared_layer(LayerKind.HOST, seat.host)
+        yield here, Fragment(FragmentId(Feature.LOCAL, port.name), block)
 
 
 def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -256,6 +263,7 @@ _PRODUCERS = {
     PartKind.REMOTE_GROUP: _remote_group,
     PartKind.LOCAL_GROUP: _local_group,
     PartKind.PORT: _port,
+    PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
 }
 
