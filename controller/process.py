@@ -11,7 +11,6 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 
 import uvicorn
@@ -57,16 +56,7 @@ class ControllerProcess:
 
     async def submit(self, command: Put | Delete) -> Result:
         """Decide on a command and store what it changes; a port whose interface is plugged is bound with it."""
-        stored = self._service.enqueue(command)
-        bind = self._binder.follow_up(command)
-        if bind is None:
-            return await stored
-        bound = self._service.enqueue(bind)
-        await asyncio.wait((stored, bound))
-        # Refused, the port stays where it is: the binder looks again.
-        revision = None if bound.exception() else bound.result().revision
-        result = stored.result()
-        return result if revision is None else replace(result, revision=revision)
+        return await self._service.submit(command, then=self._binder.follow_up(command))
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""

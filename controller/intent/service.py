@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from controller.errors import StoreUnavailable
-from controller.intent.commands import Command, Decision, evaluate
+from controller.errors import IntentError, StoreUnavailable
+from controller.intent.commands import Command, evaluate
 from controller.intent.intent import Intent, difference, merged
 from controller.intent.model import AnyObject, Change
 from controller.intent.store import IntentStore
@@ -47,6 +47,7 @@ class Result:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
     command: Command
+    then: Command | None
     answer: asyncio.Future[Result]
 
 
@@ -87,24 +88,21 @@ class IntentService:
         if writer is not None:
             await writer
 
-    async def submit(self, command: Command) -> Result:
+    async def submit(self, command: Command, then: Command | None = None) -> Result:
         """Decide on a command and store what it changes; return once that is durable.
+
+        What follows from it, `then`, is stored in the same commit; if that is refused, the command stands alone.
 
         Raises an IntentError when it is refused. With StoreUnavailable nothing was stored, or nobody can
         tell yet; every command may be sent again. A caller that is cancelled meanwhile leaves its
         command in the batch.
         """
-        return await self.enqueue(command)
-
-    def enqueue(self, command: Command) -> asyncio.Future[Result]:
-        """Submit without waiting: commands that are enqueued in one go share a commit."""
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if self._writer is None:
-            answer.set_exception(StoreUnavailable("the controller is stopping"))
-        else:
-            self._waiting.append(_Waiting(command=command, answer=answer))
-            self._wake.set()
-        return answer
+            raise StoreUnavailable("the controller is stopping")
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(command=command, then=then, answer=answer))
+        self._wake.set()
+        return await answer
 
     async def _write(self) -> None:
         try:
@@ -169,9 +167,20 @@ class IntentService:
                 # Not only IntentError: a fault of ours hits the command that met it, not its neighbours.
                 outcomes.append(error)
                 continue
-            if decision.changes:
-                intent = intent.with_changes(decision.changes, intent.revision + 1)
-            outcomes.append(_result(decision, intent.revision))
+            changes = decision.changes
+            intent = _after(intent, changes)
+            if waiting.then is not None:
+                with suppress(IntentError):
+                    more = evaluate(intent, waiting.then).changes
+                    intent, changes = _after(intent, more), (*changes, *more)
+            outcomes.append(
+                Result(
+                    object=decision.result,
+                    created=decision.created,
+                    revision=intent.revision,
+                    changes=changes,
+                )
+            )
         return outcomes, intent
 
     def _publish(self, after: Intent, changes: Sequence[Change]) -> None:
@@ -187,10 +196,8 @@ class IntentService:
             )
 
 
-def _result(decision: Decision, revision: int) -> Result:
-    return Result(
-        object=decision.result, created=decision.created, revision=revision, changes=decision.changes
-    )
+def _after(intent: Intent, changes: Sequence[Change]) -> Intent:
+    return intent.with_changes(changes, intent.revision + 1) if changes else intent
 
 
 def _answer(waiting: _Waiting, outcome: Result | Exception) -> None:

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from controller.errors import Conflict, StoreUnavailable
+from controller.errors import Conflict, IntentError, StoreUnavailable
 from controller.intent import service as service_module
+from controller.intent.commands import Bind
 from controller.intent.intent import Intent
+from controller.intent.model import Kind
 from controller.intent.service import MAX_BATCH, IntentService
 from controller.intent.store import MemoryStore
 from tests.unit.intent.builders import after, delete, fabric, host, network, port, put
@@ -240,3 +242,26 @@ async def test_revision_can_be_demanded_of_every_writer():
             await service.submit(put("hv1", host("192.0.2.7")))
         held = service.intent.hosts["hv1"]
         await service.submit(put("hv1", host("192.0.2.7"), if_match=held.revision))
+
+
+async def test_what_follows_from_a_command_is_stored_with_it():
+    store = SlowStore(fabric())
+    async with running(store) as service:
+        events = []
+        service.on_change = lambda before, after, changes: events.append([c.kind for c in changes])
+        result = await service.submit(put("p9", port("blue", 9)), then=Bind(port="p9", host="hv1"))
+        assert service.intent.host_of("p9") == "hv1"
+        assert result.revision == service.intent.revision
+        assert result.object == service.intent.ports["p9"]
+    assert store.commits == [["port/p9", "binding/p9"]]
+    assert events == [[Kind.PORT, Kind.BINDING]]
+
+
+async def test_what_follows_stands_and_falls_with_the_command_but_not_the_other_way_round():
+    store = SlowStore(fabric())
+    async with running(store) as service:
+        await service.submit(put("p9", port("blue", 9)), then=Bind(port="p9", host="no-such-host"))
+        assert service.intent.host_of("p9") is None
+        with pytest.raises(IntentError):
+            await service.submit(put("p9", port("no-such-network", 9)), then=Bind(port="p9", host="hv1"))
+        assert service.intent.host_of("p9") is None
