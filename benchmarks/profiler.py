@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records what a process does with py-spy, where that is installed: raw stacks, one a line, for flame graphs."""
+"""Records what the Python of a process does with py-spy, where that is installed: raw stacks, for flame graphs.
+
+Only what holds the interpreter lock counts: a process that a switch preempted would else seem to work.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def profiled(pid: int, path: Path | None) -> Iterator[None]:
             progress("no profile: py-spy is not installed")
         yield
         return
-    command = [spy, "record", "--pid", str(pid), "--duration", "3600", "--rate", str(_RATE), "--nonblocking"]
+    command = [spy, "record", "--pid", str(pid), "--duration", "3600", "--rate", str(_RATE), "--gil"]
     recorder = subprocess.Popen(
         [*command, "--format", "raw", "--output", str(path)], stdout=subprocess.DEVNULL
     )
