@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.daemons import BRIDGE, OvsHost
@@ -70,6 +71,13 @@ def text(varying: Numbers) -> str:
         f" actions=set_field:{IPv4Address(varying.tunnel)}->tun_dst"
         f",set_field:{varying.context:#x}->tun_metadata0,output:{PORT}"
     )
+
+
+def write(host: OvsHost, count: int) -> Path:
+    """Write so many flows to a file in the host's folder."""
+    file = host.folder / f"{count}.flows"
+    file.write_text("".join(f"{text(varying)}\n" for varying in numbers(count)))
+    return file
 
 
 def add_bridge(host: OvsHost) -> None:
