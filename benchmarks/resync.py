@@ -61,7 +61,9 @@ def measure(host: OvsHost, count: int, rounds: int) -> dict[str, list[float]]:
     """Compare by turns."""
     desired, file = desired_state(count), _flows.write(host, count)
     host.ofctl("--bundle", "add-flows", BRIDGE, str(file))
-    host.ofctl("diff-flows", BRIDGE, str(file))  # fails if ovs-ofctl sees any difference: replace-flows must not
+    host.ofctl(
+        "diff-flows", BRIDGE, str(file)
+    )  # fails if ovs-ofctl sees any difference: replace-flows must not
     taken: dict[str, list[float]] = {"ours": [], "theirs": [], "client": [], "vswitchd": []}
     for number in range(rounds):
         for way in ("ours", "theirs") if number % 2 else ("theirs", "ours"):
