@@ -226,11 +226,15 @@ def main(*, quick: bool = False) -> None:
         medians[interfaces, "monitor, IDL"] / medians[interfaces, "monitor, own"],
         READ_GOAL,
     )
-    for there in (1, interfaces):
-        report.note(
-            f"{ports} ports in one transaction, {there} there, against the IDL, x",
-            round(medians[there, "transaction, IDL"] / medians[there, "transaction, own"], 2),
-        )
+    written = {
+        there: medians[there, "transaction, IDL"] / medians[there, "transaction, own"]
+        for there in (1, interfaces)
+    }
+    report.at_least(
+        f"{ports} ports in one transaction, on an empty bridge, against the IDL, x", written[1], WRITE_GOAL
+    )
+    # There most of the time is the server's own, with either client.
+    report.note(f"the same with {interfaces} there, x", round(written[interfaces], 2))
     report.print()
 
 

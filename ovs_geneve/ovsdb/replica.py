@@ -169,7 +169,8 @@ class Replica:
                 if old is not None:
                     reported[table].add(uuid)
                 new = self._next(table, uuid, None if update.snapshot else old, row_update)
-                if old != new:
+                # First what costs nothing: in a first snapshot there is nothing to compare.
+                if old is not new and (old is None or new is None or old != new):
                     changes.append(RowChange(table, uuid, old, new))
         if update.snapshot:
             changes.extend(self._vanished(reported))
