@@ -37,13 +37,12 @@ from ovs_geneve.ovsdb.connection import PROBE_INTERVAL, OvsdbConnection, Request
 from ovs_geneve.ovsdb.messages import (
     MAX_MESSAGE,
     Message,
-    Update,
     decode_monitor_reply,
     decode_notification,
 )
 from ovs_geneve.ovsdb.operations import Operation, encode_operation
 from ovs_geneve.ovsdb.remote import Remote, Transport, remotes_to_dial
-from ovs_geneve.ovsdb.replica import NO_TXN, Replica, RowChange
+from ovs_geneve.ovsdb.replica import NO_TXN, Changes, Replica, RowChange
 from ovs_geneve.ovsdb.results import OperationResult, decode_results
 from ovs_geneve.ovsdb.schema import decode_schema
 
@@ -322,25 +321,32 @@ class OvsdbClient:
     def _snapshot_taker(self, method: str, replica: Replica) -> Callable[[Raw], None]:
         def take(result: Raw) -> None:
             with _no_collection():
-                self._take(replica, decode_monitor_reply(method, result))
+                changes = replica.apply(decode_monitor_reply(method, result))
+            self._tell(replica, changes)
 
         return take
 
     def _notified(self, message: Message) -> None:
         if message.method == "monitor_canceled" and self._connection is not None:
             self._connection.abort(ConnectionLost(f"the server dropped database {self.database}"))
-        notification = decode_notification(message)
-        if notification is None:
+        with _no_collection():
+            replica, changes = self._apply(message)
+        if replica is None:
             return
-        monitor, update = notification
-        if monitor == self.database:
-            self._take(self.replica, update)
-        elif monitor == _SERVER and self._server is not None and self._connection is not None:
-            self._take(self._server, update)
+        self._tell(replica, changes)
+        if replica is self._server and self._connection is not None:
             self._check_leader(self._connection)
 
-    def _take(self, replica: Replica, update: Update) -> None:
-        changes = replica.apply(update)
+    def _apply(self, message: Message) -> tuple[Replica | None, Changes]:
+        """Take over what a notification tells; say which replica it was for, None for neither."""
+        notification = decode_notification(message)
+        if notification is None:
+            return None, []
+        monitor, update = notification
+        replica = self.replica if monitor == self.database else self._server if monitor == _SERVER else None
+        return replica, [] if replica is None else replica.apply(update)
+
+    def _tell(self, replica: Replica, changes: Changes) -> None:
         if changes and replica is self.replica and self._on_change is not None:
             self._on_change(changes)
 
@@ -379,7 +385,7 @@ class OvsdbClient:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector still: a large snapshot takes thrice as long when it looks on.
+    """Keep the garbage collector still: a large update takes thrice as long when it looks on.
 
     All those new objects live, there is nothing to collect among them.
     """
