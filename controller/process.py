@@ -17,6 +17,8 @@ import uvicorn
 
 from controller.api.server import create_app
 from controller.app import GeneveApp
+from controller.compiler.compile import recompute
+from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase
@@ -26,7 +28,7 @@ from controller.intent.ovsdb_store import OvsdbStore
 from controller.intent.service import IntentService, Result
 from controller.reconciler.binder import Binder
 from controller.reconciler.reconciler import Reconciler
-from controller.reconciler.status import Condition, HostProgress
+from controller.reconciler.status import Condition, HostProgress, Work
 from controller.settings import Settings
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.ports import HostReport, WaitingHost
@@ -77,6 +79,14 @@ class ControllerProcess:
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
         return self.reconciler.progress(host)
+
+    def work(self) -> Work:
+        """Return what changes cost."""
+        return self.reconciler.work()
+
+    async def recompute(self) -> Recomputation:
+        """Compile everything from nothing, beside the running controller, and compare."""
+        return await asyncio.to_thread(recompute, self.reconciler.compiler.snapshot())
 
     def waiting_hosts(self) -> tuple[WaitingHost, ...]:
         """Return strangers that called in."""

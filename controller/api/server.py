@@ -35,6 +35,7 @@ def create_app(backend: Controller) -> Litestar:
             handlers.OptionPolicies,
             handlers.tunnels,
             handlers.status,
+            handlers.recompute,
             handlers.openapi,
         ],
     )

@@ -63,6 +63,10 @@ class Client:
         """PUT an object."""
         return self._ask("PUT", path, document=document, query=query)
 
+    def post(self, path: str) -> Any:
+        """POST to a path under /v1, without a body."""
+        return self._ask("POST", path, query={}).json()
+
     def delete(self, path: str, **query: str) -> None:
         """DELETE an object."""
         self._ask("DELETE", path, query=query)
