@@ -33,6 +33,7 @@ PURE = (
     "controller/intent/intent.py",
     "controller/intent/index.py",
     "controller/intent/commands.py",
+    "controller/intent/follower.py",
     "controller/intent/allocate.py",
     "controller/intent/rows.py",
     "controller/intent/checks",
