@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from controller.compiler import groups
 from controller.compiler.cookies import parse
-from controller.hoststate import HostDelta, HostState, Observed, difference
-from controller.reconciler.plan import excluding, is_deletion, plan
+from controller.hoststate import HostDelta, HostState, Installation, Observed, difference
+from controller.reconciler.plan import excluding, is_deletion, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
@@ -91,12 +92,25 @@ def _object_of(flow_mod: bytes) -> int:
     return parse(int.from_bytes(flow_mod[_COOKIE])).object_key
 
 
+class Desired(Protocol):
+    """All that a bridge should hold, in the forms in which it is asked for (`controller.compiler.compile.HostView`)."""
+
+    def state(self) -> HostState:
+        """Return it flow by flow."""
+
+    def installation(self) -> Installation:
+        """Return the bytes that put it on a bridge that holds nothing of ours."""
+
+    def is_met(self, observed: Observed) -> bool:
+        """Tell whether a bridge holds exactly that: what a reconnect mostly finds."""
+
+
 class Programmer:
-    """One bridge. `desired` gives all it should hold; `on_progress` tells that `behind_since` may have moved."""
+    """One bridge. `on_progress` tells that `behind_since` may have moved."""
 
     def __init__(
         self,
-        desired: Callable[[], HostState],
+        desired: Desired,
         on_progress: Callable[[], None],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
@@ -136,15 +150,16 @@ class Programmer:
             self._abandon_flight()
             self._on_progress()
 
-    def enqueue(self, delta: HostDelta, revision: int) -> None:
-        """Have a change made; `revision` of the intent brought it."""
+    def enqueue(self, delta: Callable[[], HostDelta], revision: int) -> None:
+        """Have a change made; `revision` of the intent brought it. `delta` is asked only when it is needed."""
         if self._pending_since is None:
             self._pending_since = revision
-        self.refusals.forget(delta)
-        if self.phase in (Phase.IDLE, Phase.APPLYING):
-            self._pending.fold(delta)
-        if self.phase is Phase.IDLE:
-            self._flush()
+        if self.refusals.flows or self.refusals.groups:
+            self.refusals.forget(delta())
+        if self.phase is Phase.APPLYING:
+            self._pending.fold(delta())
+        elif self.phase is Phase.IDLE:
+            self._carry_out(delta())
 
     def observe_again(self) -> None:
         """Compare everything anew, as after a reconnect, once the bridge is idle."""
@@ -181,18 +196,29 @@ class Programmer:
 
     def _observed(self, event: events.Observed) -> None:
         ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
-        seen = Observed(tlv_maps=frozenset(event.tlv_maps), flows=event.flows, groups=ours)
-        self._mapped = seen.tlv_maps
-        delta = difference(self._desired(), seen)
-        self._pending = excluding(delta, self.refusals.flows, self.refusals.groups)
-        self._flush()
+        self._mapped = frozenset(event.tlv_maps)
+        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
+        if self.refusals.flows or self.refusals.groups:
+            delta = difference(self._desired.state(), seen)
+            self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
+        elif not (seen.flows or seen.groups):
+            whole = self._desired.installation()
+            steps = plan_installation(whole, self._mapped)
+            self._mapped = whole.tlv_maps
+            self._send(steps)
+        elif self._desired.is_met(seen):
+            self._send(())
+        else:
+            self._carry_out(difference(self._desired.state(), seen))
 
-    def _flush(self) -> None:
+    def _carry_out(self, delta: HostDelta) -> None:
+        steps = plan(delta, self._mapped)
+        if delta.tlv_maps is not None:
+            self._mapped = delta.tlv_maps
+        self._send(steps)
+
+    def _send(self, steps: tuple[events.Step, ...]) -> None:
         assert self._channel is not None, "only a connected bridge is programmed"
-        steps = plan(self._pending, self._mapped)
-        if self._pending.tlv_maps is not None:
-            self._mapped = self._pending.tlv_maps
-        self._pending = HostDelta()
         self._flight_since, self._pending_since = self._pending_since, None
         if not steps:
             self._applied()
@@ -206,7 +232,8 @@ class Programmer:
         self.refusals.bridge = ""
         self._flight_since = None
         if self._pending:
-            self._flush()
+            pending, self._pending = self._pending, HostDelta()
+            self._carry_out(pending)
         else:
             self.phase = Phase.IDLE
         self._on_progress()

@@ -32,7 +32,8 @@ class UnmapTlv:
 class Bundle:
     """FLOW_MOD and GROUP_MOD messages, carried out in this order, all or nothing per bundle.
 
-    The session stamps xids itself. More messages than its limit are several bundles, one after another.
+    Those that are not `bundle.Wrapped` yet are wrapped when they are sent. More messages than a session's limit are
+    several bundles, one after another.
     """
 
     messages: Sequence[bytes]

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from controller.compiler.compile import HostView
 from controller.compiler.cookies import parse
 from controller.errors import IntentError
 from controller.intent.commands import Command
@@ -32,7 +33,7 @@ class Rig:
         self.progress = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.programmer = Programmer(
-            lambda: fabric.compiler.desired(host), self._progressed, lambda *timer: self.timers.append(timer)
+            HostView(fabric.compiler, host), self._progressed, lambda *timer: self.timers.append(timer)
         )
         self.channel = self.new_channel()
 
@@ -55,7 +56,7 @@ class Rig:
 
     def enqueue(self, delta) -> None:
         if delta:
-            self.programmer.enqueue(delta, self.fabric.intent.revision)
+            self.programmer.enqueue(lambda: delta, self.fabric.intent.revision)
 
     def fire(self) -> None:
         timers, self.timers = self.timers, []
