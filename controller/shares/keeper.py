@@ -290,6 +290,7 @@ class Keeper:
         assert self._session is not None  # else there is nothing to beat
         sent = self._loop.time()
         results = await self._transact(table.beat(self._session))
+        self._has_progress = True  # nobody may have told us of the last
         if results and results[0].count:
             self._renewed(sent)
 
