@@ -104,7 +104,7 @@ class Compiler:
         moved = {name for name in old.keys() | ofports.keys() if old.get(name) != ofports.get(name)}
         ports = (self.intent.port_by_interface_id(interface_id) for interface_id in moved)
         edits: dict[str, Edits] = defaultdict(Edits)
-        self._spread(self._compile({Part(PartKind.PORT, port) for port in ports if port is not None}), edits)
+        self._spread(self._compile({Part(PartKind.LOCAL, port) for port in ports if port is not None}), edits)
         return changes_of(edits).get(host)
 
     def serve(self, hosts: frozenset[str] | None) -> Mapping[str, HostChange]:

@@ -34,7 +34,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.NETWORK:
             yield from _network(change.name, old, situation)
         case Kind.PORT:
-            yield Part(PartKind.PORT, change.name)
+            yield from _port(change.name)
             for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
                 yield Part(PartKind.POLICY, name)
             yield from _rekeyed_port(change, situation)
@@ -49,7 +49,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
 
 def parts_of_move(port: str, before: Seat | None, after: Seat | None, situation: Situation) -> Iterator[Part]:
     """Yield the parts that a port's change of seat makes dirty."""
-    yield Part(PartKind.PORT, port)
+    yield from _port(port)
     for policy in situation.intent.policies_to(port):
         yield Part(PartKind.POLICY, policy)
     for seat in (before, after):
@@ -67,7 +67,7 @@ def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
     """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
     yield Part(PartKind.NETWORK, network)
     for port in {*old.ports_of(network), *new.ports_of(network)}:
-        yield Part(PartKind.PORT, port)
+        yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
         yield Part(PartKind.POLICY, policy)
 
@@ -76,12 +76,17 @@ def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
     """Yield the parts that only a host itself needs."""
     yield Part(PartKind.HOST, host)
     for port in situation.intent.ports_on(host):
-        yield Part(PartKind.PORT, port)
+        yield from _port(port)
         for policy in situation.intent.policies_to(port):
             yield Part(PartKind.POLICY, policy)
     for network in situation.seats.networks_on(host):
         yield Part(PartKind.REMOTE_GROUP, network, host)
         yield Part(PartKind.LOCAL_GROUP, network, host)
+
+
+def _port(name: str) -> Iterator[Part]:
+    yield Part(PartKind.PORT, name)
+    yield Part(PartKind.LOCAL, name)
 
 
 def _host(change: Change, old: Intent, situation: Situation) -> Iterator[Part]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controller.compiler import port_flows
+from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
 from controller.compiler.features import flood, pipeline_base, policy, tunnel
 from controller.compiler.fragments import (
@@ -21,7 +22,6 @@ from controller.compiler.fragments import (
     FragmentId,
     Layer,
     LayerKind,
-    seal_group,
     shared_layer,
 )
 from controller.compiler.groups import GroupPurpose
@@ -41,6 +41,7 @@ class PartKind(StrEnum):
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
     LOCAL_GROUP = "copies to the ports of a network, on one host"
     PORT = "port"
+    LOCAL = "what only the host of a port has"
     POLICY = "policy"
 
 
@@ -64,6 +65,8 @@ class Situation:
     served: frozenset[str] | None = None
     "The hosts that are ours to program; None is all of them."
     _networks: dict[str, NetworkView] = field(default_factory=dict)
+    _endpoints: dict[str, tuple[Address, ...]] = field(default_factory=dict)
+    _buckets: dict[tuple[str, frozenset[int]], EncodedBucket | None] = field(default_factory=dict)
     _families: dict[str, frozenset[int]] = field(default_factory=dict)
     _remote_layers: dict[str, frozenset[Layer]] = field(default_factory=dict)
 
@@ -75,6 +78,8 @@ class Situation:
             self._networks.clear()
         if Kind.HOST in kinds:
             self._families.clear()
+            self._endpoints.clear()
+            self._buckets.clear()
             self._remote_layers.clear()
 
     def serve(self, hosts: frozenset[str] | None) -> None:
@@ -113,8 +118,19 @@ class Situation:
 
     def endpoints(self, host: str) -> tuple[Address, ...]:
         """Return a host's tunnel endpoints, none when it is not declared."""
-        declared = self.intent.hosts.get(host)
-        return () if declared is None else declared.spec.endpoints
+        endpoints = self._endpoints.get(host)
+        if endpoints is None:
+            declared = self.intent.hosts.get(host)
+            endpoints = self._endpoints[host] = () if declared is None else declared.spec.endpoints
+        return endpoints
+
+    def bucket_to(self, host: str, families: frozenset[int]) -> EncodedBucket | None:
+        """Return what sends a copy to a host from hosts with these families; None when they cannot reach it."""
+        if (host, families) not in self._buckets:
+            endpoint = _reachable(self.endpoints(host), families)
+            key = self.intent.hosts[host].key
+            self._buckets[host, families] = None if endpoint is None else to_host(key, endpoint)
+        return self._buckets[host, families]
 
     def remote_layers(self, network: str) -> frozenset[Layer]:
         """Return the layers of ways to elsewhere that a network's hosts need."""
@@ -187,8 +203,8 @@ def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:
         return
     families = situation.families(part.host)
     hosts = sorted(situation.seats.hosts_of(part.name))
-    others = [_reachable(situation.endpoints(host), families) for host in hosts if host != part.host]
-    group = seal_group(flood.remote_group(network.key, [a for a in others if a is not None]))
+    buckets = [situation.bucket_to(host, families) for host in hosts if host != part.host]
+    group = seal_group(network.key, GroupPurpose.REMOTE, [bucket for bucket in buckets if bucket is not None])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.REMOTE)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -199,7 +215,7 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
     keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(flood.local_group(network.key, keys))
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -222,15 +238,21 @@ def _port(part: Part, situation: Situation) -> Iterator[Placed]:
         endpoint = _reachable(situation.endpoints(seat.host), layer.families)
         if endpoint is not None:
             yield layer, Fragment(fragment_id, port_flows.way(view, endpoint), except_host=seat.host)
-    if not situation.serves(seat.host):
-        return
-
-    here = shared_layer(LayerKind.HOST, seat.host)
-    if _any_allows(intent, intent.policies_to(port.name)):
+    if situation.serves(seat.host) and _any_allows(intent, intent.policies_to(port.name)):
+        here = shared_layer(LayerKind.HOST, seat.host)
         yield here, _policy_default(network, port.name, port.key, port.key)
+
+
+def _local(part: Part, situation: Situation) -> Iterator[Placed]:
+    port = situation.intent.ports.get(part.name)
+    seat = situation.seats.of(part.name)
+    if port is None or seat is None or not situation.serves(seat.host):
+        return
     ofport = situation.ofports.get(seat.host, {}).get(port.spec.interface_id or port.name)
     if ofport is not None:
-        yield here, Fragment(FragmentId(Feature.LOCAL, port.name), port_flows.local(view, ofport))
+        block = port_flows.local(port_view(port, situation.network(seat.network)), ofport)
+        here = shared_layer(LayerKind.HOST, seat.host)
+        yield here, Fragment(FragmentId(Feature.LOCAL, port.name), block)
 
 
 def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -256,6 +278,7 @@ _PRODUCERS = {
     PartKind.REMOTE_GROUP: _remote_group,
     PartKind.LOCAL_GROUP: _local_group,
     PartKind.PORT: _port,
+    PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
 }
 

@@ -51,7 +51,9 @@ def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
 
 def plan_installation(whole: Installation, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
     """Return the steps that put everything on a bridge that holds nothing of ours but perhaps a TLV map."""
-    return _ordered(mapped, whole.tlv_maps, clear=Bundle(()), bundle=Bundle(Wrapped(whole.blocks)))
+    return _ordered(
+        mapped, whole.tlv_maps, clear=Bundle(()), bundle=Bundle(Wrapped(whole.blocks), at_once=True)
+    )
 
 
 def _plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
@@ -75,7 +77,8 @@ def _ordered(
 
 
 def _bundle(messages: Iterable[bytes]) -> Bundle:
-    return Bundle(Wrapped.of(messages))
+    # What one refused message would undo is planned anew without it anyway: nothing is gained by waiting.
+    return Bundle(Wrapped.of(messages), at_once=True)
 
 
 def _clash(mapped: frozenset[TlvMap], wanted: frozenset[TlvMap]) -> bool:

@@ -3,6 +3,7 @@
 
     xid          xid + 1       SHARED_XID …   xid + 2     xid + 3
     bundle:      open          messages       barrier     commit or discard
+    at once:     open          messages                   commit
     TLV map:     message                      barrier
 
 The messages of a bundle were wrapped once for any number of switches, so they have one xid; an error about one of
@@ -37,11 +38,15 @@ PART_XIDS = 3
 class Part:
     """One bundle of wrapped messages, or one bare message, on its way."""
 
-    def __init__(self, messages: Wrapped | bytes, *, step: int, xid: int, first: int = 0) -> None:
+    def __init__(
+        self, messages: Wrapped | bytes, *, step: int, xid: int, first: int = 0, at_once: bool = False
+    ) -> None:
         self.step = step
         self.first = first
         "Index within the step of the first message here."
         self.bundled = isinstance(messages, Wrapped)
+        self.at_once = at_once
+        "The commit goes out with the messages."
         self.barrier_xid = xid + 1
         self.end_xid = xid + 2
         self.refusals: list[Refusal] = []
@@ -65,7 +70,7 @@ class Part:
             block = next(self._blocks, None)
             if block is None:
                 self._complete = True
-                return [*pieces, encode_barrier(self.barrier_xid)]
+                return [*pieces, self.commit() if self.at_once else encode_barrier(self.barrier_xid)]
             pieces.append(block.data)
             room -= len(block.data)
         return pieces

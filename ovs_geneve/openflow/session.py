@@ -2,16 +2,17 @@
 """One switch as a state machine: bytes in, events and bytes out. It knows no socket, clock, loop or os-ken.
 
     IDLE ──observe()──► OBSERVING ──last part──► IDLE, Observed or ObserveRefused
-    IDLE ──apply()────► SENDING a part of a step: [open,] messages, barrier
+    IDLE ──apply()────► SENDING a part of a step: [open,] messages, barrier; at once: open, messages, commit
                           │ barrier, no error ──► bundle: COMMITTING     TLV: next part
                           │ barrier, errors ────► bundle: DISCARDING     TLV: IDLE, Refused
+                          │ reply to commit ────► at once: as from COMMITTING
                         COMMITTING ──reply──► next part, or IDLE, Applied
                           │ error ──► IDLE, Refused (OVS has dropped the bundle)
                         DISCARDING ──reply or error──► IDLE, Refused
     any ──close()──► CLOSED
 
-A small bundle takes two round trips: {open, messages, barrier}, {commit}. `request` goes on beside all that.
-Messages leave a chunk at a time: memory stays flat.
+A small bundle takes two round trips, {open, messages, barrier}, {commit}, or one if it is committed at once.
+`request` goes on beside all that. Messages leave a chunk at a time: memory stays flat.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ class Session:
             if isinstance(step, Bundle):
                 first = 0
                 for run in Wrapped.of(step.messages).split(self._bundle_limit):
-                    yield Part(run, step=number, xid=self._take_xids(PART_XIDS), first=first)
+                    xid = self._take_xids(PART_XIDS)
+                    yield Part(run, step=number, xid=xid, first=first, at_once=step.at_once)
                     first += len(run)
             elif step.maps:
                 command = TlvCommand.ADD if isinstance(step, MapTlv) else TlvCommand.DELETE
@@ -191,7 +193,7 @@ class Session:
             return self._all_received(part)
         if xid != part.end_xid:
             return []  # the reply to open, or an error that the barrier reply will follow
-        if self._state is State.COMMITTING and not part.refusals:
+        if (self._state is State.COMMITTING or part.at_once) and not part.refusals:
             return self._next_part()
         return self._refuse(part)
 

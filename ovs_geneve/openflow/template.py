@@ -241,18 +241,17 @@ def encode_group(command: GroupCommand, entry: GroupEntry, *, xid: int = 0) -> b
     that does not exist is none, and deleting one also deletes the flows that use it.
     """
     buckets = b"" if command is GroupCommand.DELETE else encode_buckets(entry)
+    return encode_group_of(command, entry.kind, entry.group_id, buckets, xid=xid)
+
+
+def encode_group_of(
+    command: GroupCommand, kind: GroupKind, group_id: int, buckets: bytes, *, xid: int = 0
+) -> bytes:
+    """Encode a GROUP_MOD around buckets that are encoded already."""
     length = _GROUP_MOD.size + len(buckets)
     _fits("group", length)
     head = _GROUP_MOD.pack(
-        OFP_VERSION,
-        OFPT_GROUP_MOD,
-        length,
-        xid,
-        command,
-        entry.kind,
-        entry.group_id,
-        len(buckets),
-        OFPG_BUCKET_ALL,
+        OFP_VERSION, OFPT_GROUP_MOD, length, xid, command, kind, group_id, len(buckets), OFPG_BUCKET_ALL
     )
     return head + buckets
 
