@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
@@ -21,15 +22,17 @@ from controller.compiler.compile import recompute
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
 from controller.intent.commands import Delete, Put
-from controller.intent.embedded import EmbeddedDatabase
+from controller.intent.embedded import EmbeddedDatabase, lock_directory
 from controller.intent.intent import Intent
-from controller.intent.model import AnyObject
-from controller.intent.ovsdb_store import OvsdbStore
+from controller.intent.model import AnyObject, Change, Kind
+from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
 from controller.reconciler.binder import Binder
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.settings import Settings
+from controller.shares.keeper import Keeper
+from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.ports import HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
@@ -89,8 +92,9 @@ class ControllerProcess:
         return await asyncio.to_thread(recompute, self.reconciler.compiler.snapshot())
 
     def waiting_hosts(self) -> tuple[WaitingHost, ...]:
-        """Return strangers that called in."""
-        return self._hosts.strangers()
+        """Return strangers that called in; a host that another controller serves is none."""
+        known = self._service.intent.host_by_system_id
+        return tuple(one for one in self._hosts.strangers() if known(one.system_id) is None)
 
     def ready(self) -> tuple[bool, str]:
         """Say whether requests can be served, and why not."""
@@ -102,8 +106,8 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
     """Run everything but the REST server, for the duration of the context."""
     settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(EmbeddedDatabase(settings.state_directory))
-        store = OvsdbStore(database.remote)
+        remote = await _store_remote(settings, stack)
+        store = OvsdbStore(remote, writer=settings.name)
         stack.push_async_callback(store.close)
         service = IntentService(store)
         await service.start()
@@ -124,14 +128,56 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
             await switches.listen_tcp(address or None, port)
         await hosts.start()
         stack.push_async_callback(hosts.close)
+        if settings.shares_hosts:
+            reconciler.serve(frozenset())
         reconciler.start(service.intent)
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
+        if settings.shares_hosts:
+            keeper = _share_hosts(settings, remote, service, reconciler)
+            stack.push_async_callback(keeper.stop)
         # What is loaded now stays for long: the collector need not look at it over and over.
         gc.collect()
         gc.freeze()
         stack.callback(gc.unfreeze)
         yield ControllerProcess(service, binder, reconciler, hosts)
+
+
+async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
+    """Take the state directory, keep a store there if none is given, and return where the store is dialled."""
+    if settings.store is not None:
+        stack.callback(os.close, lock_directory(settings.state_directory))
+        return settings.store
+    database = EmbeddedDatabase(settings.state_directory, settings.store_listen)
+    await stack.enter_async_context(database)
+    return database.remote
+
+
+def _share_hosts(settings: Settings, remote: str, service: IntentService, reconciler: Reconciler) -> Keeper:
+    """Have the reconciler serve the hosts that are ours, among the controllers on this store."""
+    dedicated = frozenset[str]() if settings.host is None else frozenset({settings.host})
+    keeper = Keeper(remote, DATABASE, settings.name, reconciler.serve, dedicated=dedicated)
+
+    def progress() -> Progress:
+        programmers = ((host, reconciler.programmers.get(host)) for host in keeper.served)
+        behind = (host for host, one in programmers if one is None or one.behind_since is not None)
+        return Progress(acknowledged=service.intent.revision, behind=frozenset(behind))
+
+    def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
+        reconciler.intent_changed(before, after, changes)
+        if any(change.kind is Kind.HOST for change in changes):
+            keeper.declare(_revisions(after))
+        keeper.progressed()
+
+    keeper.progress = progress
+    keeper.declare(_revisions(service.intent))
+    service.on_change = changed
+    keeper.start()
+    return keeper
+
+
+def _revisions(intent: Intent) -> dict[str, int]:
+    return {name: host.revision for name, host in intent.hosts.items()}
 
 
 async def serve(settings: Settings) -> None:

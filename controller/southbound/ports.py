@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reconciler asks of the channels to hosts, and what they tell it. Who implements them is not its business."""
+"""What the reconciler asks of hosts and of other controllers, and what they tell it; others implement it."""
 
 from __future__ import annotations
 
@@ -88,6 +88,16 @@ class HostLinks(Protocol):
 
     def forget(self, name: str) -> None:
         """Let go of a host as it is: another controller serves it."""
+
+
+class Peers(Protocol):
+    """The controllers that hosts are shared with."""
+
+    def holder_of(self, host: str) -> str | None:
+        """Return the name of the controller that serves a host; None while nobody does."""
+
+    def is_behind(self, host: str, revision: int) -> bool:
+        """Tell whether a host may lack a change of this revision, as far as its holder has told."""
 
 
 class HostEvents(Protocol):

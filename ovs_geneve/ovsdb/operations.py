@@ -249,6 +249,8 @@ def encode_set(where: str, members: Collection[InputAtom]) -> Json:
 
 def encode_map(where: str, pairs: InputMap) -> Json:
     """Render a map, sorted by key."""
+    if not pairs:
+        return ["map", []]
     wire = {_order(key): [_atom(where, key), _atom(where, value)] for key, value in pairs.items()}
     return ["map", [wire[key] for key in sorted(wire)]]
 

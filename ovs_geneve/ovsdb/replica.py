@@ -106,6 +106,11 @@ class Replica:
         """The transaction these contents belong to, None where the server tells none."""
         return self._last_txn_id
 
+    @property
+    def is_outdated(self) -> bool:
+        """Never: it asks for all it needs in the first place."""
+        return False
+
     def bind(self, schema: DatabaseSchema) -> None:
         """Take the types of the columns from the server; NotSupported names a missing table or column.
 
@@ -122,6 +127,10 @@ class Replica:
     def monitored(self) -> Mapping[str, Sequence[str]]:
         """Give tables and columns as a monitor request names them, those the server lacks left out."""
         return {table: list(columns) for table, columns in self._types.items()}
+
+    def keeps(self, table: str) -> bool:
+        """Have every snapshot hold all rows: they are compared with those known."""
+        return False
 
     def rows(self, table: str) -> Mapping[UUID, Row]:
         """Give a table's rows; the mapping is a live view, the rows in it are not."""
