@@ -57,9 +57,15 @@ class CheckBody:
         """Raise for a body that is no such document."""
         if request.method != "PUT":
             return
-        if request.content_type[0] != "application/json":
-            raise HTTPException("want Content-Type: application/json", status_code=415)
+        check_content_type(request)
         decode(await request.body(), self.document)
+
+
+def check_content_type(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that does not say it is JSON."""
+    said = next((value for name, value in request.scope["headers"] if name == b"content-type"), b"")
+    if said.partition(b";")[0].strip().lower() != b"application/json":
+        raise HTTPException("want Content-Type: application/json", status_code=415)
 
 
 def decode(raw: bytes, document: Any) -> Any:
