@@ -7,7 +7,6 @@ This and the command line are the only places where concrete parts meet.
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -17,6 +16,7 @@ import uvicorn
 
 from controller.api.server import create_app
 from controller.app import GeneveApp
+from controller.collector import Collector
 from controller.errors import SetupError
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase
@@ -114,10 +114,7 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         reconciler.start(service.intent)
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
-        # What is loaded now stays for long: the collector need not look at it over and over.
-        gc.collect()
-        gc.freeze()
-        stack.callback(gc.unfreeze)
+        stack.enter_context(Collector())
         yield ControllerProcess(service, reconciler, hosts)
 
 
