@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import NamedTuple
 
+from ovs_geneve.openflow.bundle import Block
+from ovs_geneve.openflow.events import Step
 from ovs_geneve.openflow.tlv_table import TlvMap
+
+# Of a FLOW_MOD in its wrapping: cookie, table, priority and the length of the match (openflow-1.5.1 7.3.4.2).
+_WRAPPED_FLOW = Struct("!24xQ8xB5xH18xH")
+_MATCH_AT = 64
+_TERMS_AT = 68
+_KEY = Struct("!BH")
 
 
 class EncodedFlow(NamedTuple):
-    """A flow as bytes, encoded once however many hosts have it."""
+    """A flow as bytes, one of a block's."""
 
     key: bytes
     "Table, priority and raw match: what makes it the same flow in a switch."
@@ -28,6 +37,21 @@ class EncodedGroup(NamedTuple):
     "Canonical buckets: equal when a switch's group does the same."
     message: bytes
     "The GROUP_MOD that adds or replaces it, with transaction id 0."
+
+
+def flows_of(block: Block) -> Iterator[EncodedFlow]:
+    """Yield the flows in a block of FLOW_MODs."""
+    for (key, cookie), message in zip(cookies_of(block), block.messages(), strict=True):
+        yield EncodedFlow(key, cookie, message)
+
+
+def cookies_of(block: Block) -> Iterator[tuple[bytes, int]]:
+    """Yield key and cookie of the flows in a block of FLOW_MODs."""
+    data, start = block.data, 0
+    for end in block.ends:
+        cookie, table, priority, match_length = _WRAPPED_FLOW.unpack_from(data, start)
+        yield _KEY.pack(table, priority) + data[start + _TERMS_AT : start + _MATCH_AT + match_length], cookie
+        start = end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +74,15 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """All of a `HostState` as bytes, for a bridge that holds nothing of ours: no flow is looked at."""
+
+    tlv_maps: frozenset[TlvMap]
+    blocks: Sequence[Block]
+    "Groups first, then flows."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """Everything of ours that a bridge does hold, as it reported."""
 
@@ -68,12 +101,17 @@ class HostDelta:
     groups: dict[int, EncodedGroup | None] = field(default_factory=dict)
     tlv_maps: frozenset[TlvMap] | None = None
     "The whole map wanted from now on; None leaves it as it is."
+    planned: tuple[frozenset[TlvMap], tuple[Step, ...]] | None = field(
+        default=None, compare=False, repr=False
+    )
+    "The steps that `plan` found last, and for which TLV map: hosts that share a delta share its bytes."
 
     def __bool__(self) -> bool:
         return bool(self.flows or self.groups or self.tlv_maps is not None)
 
     def fold(self, later: HostDelta) -> None:
         """Make this delta do what it did and then what `later` does."""
+        self.planned = None
         self.flows.update(later.flows)
         self.groups.update(later.groups)
         if later.tlv_maps is not None:

@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import uvicorn
@@ -41,8 +42,11 @@ class ControllerProcess:
 
     version = version("ovs-geneve")
 
-    def __init__(self, service: IntentService, reconciler: Reconciler, hosts: OvsdbHosts) -> None:
+    def __init__(
+        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: OvsdbHosts
+    ) -> None:
         self._service = service
+        self._binder = binder
         self._hosts = hosts
         self.reconciler = reconciler
 
@@ -52,8 +56,17 @@ class ControllerProcess:
         return self._service.intent
 
     async def submit(self, command: Put | Delete) -> Result:
-        """Decide on a command and store what it changes."""
-        return await self._service.submit(command)
+        """Decide on a command and store what it changes; a port whose interface is plugged is bound with it."""
+        stored = self._service.enqueue(command)
+        bind = self._binder.follow_up(command)
+        if bind is None:
+            return await stored
+        bound = self._service.enqueue(bind)
+        await asyncio.wait((stored, bound))
+        # Refused, the port stays where it is: the binder looks again.
+        revision = None if bound.exception() else bound.result().revision
+        result = stored.result()
+        return result if revision is None else replace(result, revision=revision)
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
@@ -115,7 +128,7 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
         stack.enter_context(Collector())
-        yield ControllerProcess(service, reconciler, hosts)
+        yield ControllerProcess(service, binder, reconciler, hosts)
 
 
 async def serve(settings: Settings) -> None:

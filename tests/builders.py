@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.compiler.compile import Compiler
-from controller.hoststate import HostDelta, HostState
+from controller.compiler.cookies import Feature
+from controller.compiler.stencil import seal_flows
+from controller.hoststate import EncodedFlow, HostDelta, HostState, flows_of
 from controller.intent.commands import Bind, Command, Unbind, evaluate
 from controller.intent.intent import Intent, merged
 from controller.intent.model import Kind, PolicyAction
+from ovs_geneve.openflow.flow import Flow
 from tests.unit.intent.builders import after, delete, host, network, policy, port, put, schema
 
 __all__ = (
@@ -27,6 +30,7 @@ __all__ = (
     "port",
     "put",
     "schema",
+    "seal_flow",
     "small_fabric",
     "unbind",
 )
@@ -62,13 +66,15 @@ class Fabric:
             if decision.changes:
                 self.intent = self.intent.with_changes(decision.changes, self.intent.revision + 1)
                 changes += decision.changes
-        return self.compiler.update(self.intent, merged(changes))
+        pending = self.compiler.update(self.intent, merged(changes))
+        return {name: delta for name, change in pending.items() if (delta := change.delta())}
 
     def plug(self, host_name: str, **ofports: int) -> HostDelta:
         """Say which interfaces a host has, besides those it had; 0 unplugs."""
         known = {**self.ofports.get(host_name, {}), **ofports}
         self.ofports[host_name] = {name: ofport for name, ofport in known.items() if ofport}
-        return self.compiler.update_ofports(host_name, dict(self.ofports[host_name]))
+        change = self.compiler.update_ofports(host_name, dict(self.ofports[host_name]))
+        return HostDelta() if change is None else change.delta()
 
     def key(self, kind: Kind, name: str) -> int:
         held = self.intent.get(kind, name)
@@ -87,6 +93,12 @@ def apply_delta(state: HostState, delta: HostDelta) -> HostState:
                 held[key] = new
     tlv_maps = state.tlv_maps if delta.tlv_maps is None else delta.tlv_maps
     return HostState(tlv_maps=tlv_maps, flows=flows, groups=groups)
+
+
+def seal_flow(flow: Flow, feature: Feature, object_key: int, salt: bytes = b"") -> EncodedFlow:
+    """Encode one flow as the compiler does."""
+    (sealed,) = flows_of(seal_flows((flow,), feature, object_key, salt))
+    return sealed
 
 
 def small_fabric() -> Fabric:

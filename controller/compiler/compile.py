@@ -1,26 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """From intent to what every bridge should hold, part by part.
 
-`Compiler.update` costs what a change touches: it compiles the dirty parts anew, compares fragments, and answers with a
-delta for each host that one of them concerns. `Compiler.desired` is the whole of a host, for a bridge that connects.
+`Compiler.update` costs what a change touches: it compiles the dirty parts anew, compares fragments, and answers with
+what each host concerned must change. `Compiler.desired` is the whole of a host, for a bridge that connects.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
 
-from controller.compiler.dirty import parts_of_change, parts_of_membership, parts_of_move, ports_to_seat
+from controller.compiler.dirty import (
+    parts_of_change,
+    parts_of_membership,
+    parts_of_move,
+    parts_of_network,
+    parts_on_host,
+    ports_to_seat,
+)
+from controller.compiler.edits import Edits, HostChange, changes_of
 from controller.compiler.fragments import Fragment, FragmentId, Layer
+from controller.compiler.layers import Layers
 from controller.compiler.parts import Part, PartKind, Situation, produce
 from controller.compiler.seats import Seat
 from controller.compiler.views import tlv_map
-from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta, HostState
+from controller.hoststate import EncodedFlow, HostState, Installation, Observed
 from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
 from ovs_geneve.errors import EncodeError
+from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 _log = logging.getLogger(__name__)
@@ -29,15 +39,28 @@ Place = tuple[Layer, FragmentId]
 Edit = tuple[Layer, Fragment | None, Fragment | None]
 "A fragment of a layer, before and after."
 
-_NONE: Mapping[FragmentId, Fragment] = {}
+_NO_LAYERS: frozenset[Layer] = frozenset()
+_NO_PLACES: frozenset[Place] = frozenset()
 
 
-@dataclass(slots=True)
-class _Edits:
-    """Fragments that leave and reach a host in one update."""
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """What one host should hold, as its programmer asks for it."""
 
-    gone: list[Fragment] = field(default_factory=list)
-    come: list[Fragment] = field(default_factory=list)
+    compiler: Compiler
+    host: str
+
+    def state(self) -> HostState:
+        """Return all of it."""
+        return self.compiler.desired(self.host)
+
+    def installation(self) -> Installation:
+        """Return the bytes that put it on a bridge that holds nothing of ours."""
+        return self.compiler.installation(self.host)
+
+    def is_met(self, observed: Observed) -> bool:
+        """Tell whether a bridge holds exactly that."""
+        return self.compiler.holds_all(self.host, observed)
 
 
 class Compiler:
@@ -45,12 +68,12 @@ class Compiler:
 
     def __init__(self) -> None:
         self._situation = Situation()
-        self._layers: dict[Layer, dict[FragmentId, Fragment]] = defaultdict(dict)
+        self._layers = Layers()
         self._places: dict[Part, frozenset[Place]] = {}
-        self._layers_of: dict[str, frozenset[Layer]] = {}
-        self._hosts_of: dict[Layer, set[str]] = defaultdict(set)
-        self._sizes: dict[tuple[Layer, str], tuple[int, int]] = {}
-        "Flows and groups by layer, of all fragments (no host) and of those that a host is excepted from."
+        self._memberships: dict[str, frozenset[Layer]] = {}
+        "The networks that each declared host is in, as compiled last."
+        self._reach: dict[str, frozenset[Layer]] = {}
+        "The layers of ways to elsewhere that each network's ports were compiled into last."
         self._tlv_maps: frozenset[TlvMap] = frozenset()
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
@@ -61,65 +84,66 @@ class Compiler:
         """Return the intent compiled last."""
         return self._situation.intent
 
-    def update(self, intent: Intent, changes: Iterable[Change]) -> Mapping[str, HostDelta]:
+    def update(self, intent: Intent, changes: Iterable[Change]) -> Mapping[str, HostChange]:
         """Follow the intent; `changes` lead from the last one to this. Return what each host concerned must change."""
         changes = tuple(changes)
         old = self._situation.intent
-        self._situation.intent = intent
+        self._situation.move_on(intent, changes)
         moves = self._seat_ports(set(ports_to_seat(changes, old, intent)))
-        touched = _touched_hosts(changes, moves)
-        before = {host: self._layers_of.get(host, frozenset()) for host in touched}
-        after = {host: self._situation.layers_of(host) for host in touched}
-
         parts = {part for change in changes for part in parts_of_change(change, old, self._situation)}
         parts.update(
             p for port, (was, now) in moves.items() for p in parts_of_move(port, was, now, self._situation)
         )
-        parts.update(self._parts_of_memberships(before, after))
+        remap = any(change.kind is Kind.OPTION_SCHEMA for change in changes)
+        return self._refresh(_touched_hosts(changes, moves), parts, old, remap=remap)
 
-        edits: dict[str, _Edits] = defaultdict(_Edits)
-        for host in touched:
-            self._leave(host, before[host] - after[host], edits[host])
-        self._spread(self._compile(parts), edits)
-        for host in touched:
-            self._join(host, after[host] - before[host], after[host], edits[host])
-        deltas = {host: _delta(edit) for host, edit in edits.items()}
-        if any(change.kind is Kind.OPTION_SCHEMA for change in changes):
-            self._remap(deltas)
-        for host in touched:
-            if bool(before[host]) != bool(after[host]):
-                # A host that is declared again may not have been away: its switch holds the map it had, or none.
-                deltas[host].tlv_maps = self._tlv_maps_of(host)
-        return {host: delta for host, delta in deltas.items() if delta}
-
-    def update_ofports(self, host: str, ofports: Mapping[str, int]) -> HostDelta:
-        """Follow what a host's OVSDB says about its interfaces; return what the host must change."""
+    def update_ofports(self, host: str, ofports: Mapping[str, int]) -> HostChange | None:
+        """Follow what a host's OVSDB says about its interfaces; return what the host must change, if anything."""
         old = self._situation.ofports.get(host, {})
         self._situation.ofports[host] = ofports
         moved = {name for name in old.keys() | ofports.keys() if old.get(name) != ofports.get(name)}
         ports = (self.intent.port_by_interface_id(interface_id) for interface_id in moved)
-        edits: dict[str, _Edits] = defaultdict(_Edits)
-        self._spread(self._compile({Part(PartKind.PORT, port) for port in ports if port is not None}), edits)
-        return _delta(edits[host])
+        edits: dict[str, Edits] = defaultdict(Edits)
+        self._spread(self._compile({Part(PartKind.LOCAL, port) for port in ports if port is not None}), edits)
+        return changes_of(edits).get(host)
+
+    def serve(self, hosts: frozenset[str] | None) -> Mapping[str, HostChange]:
+        """Compile for these hosts alone, None for all; return what those that are new must hold."""
+        served = {host for host in self.intent.hosts if self._situation.serves(host)}
+        self._situation.serve(hosts)
+        touched = served ^ {host for host in self.intent.hosts if self._situation.serves(host)}
+        parts = {part for host in touched for part in parts_on_host(host, self._situation)}
+        changes = self._refresh(frozenset(touched), parts, self.intent)
+        return {host: change for host, change in changes.items() if self._situation.serves(host)}
 
     def desired(self, host: str) -> HostState:
         """Return everything that a host's bridge should hold."""
+        fragments = self._fragments(host)
         flows: dict[bytes, EncodedFlow] = {}
-        groups: dict[int, EncodedGroup] = {}
-        for layer in self._layers_of.get(host, ()):
-            for fragment in self._fragments(layer, host):
-                flows.update((flow.key, flow) for flow in fragment.flows)
-                groups.update((group.group_id, group) for group in fragment.groups)
+        for fragment in fragments:
+            flows.update((flow.key, flow) for flow in fragment.flows)
+        groups = {group.group_id: group for fragment in fragments for group in fragment.groups}
         return HostState(tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups)
+
+    def holds_all(self, host: str, observed: Observed) -> bool:
+        """Tell whether a host's bridge holds exactly what it should; quicker than to look for what differs."""
+        groups = (group for fragment in self._fragments(host) for group in fragment.groups)
+        return (
+            observed.tlv_maps == self._tlv_maps_of(host)
+            and observed.groups == {group.group_id: group.content for group in groups}
+            and observed.flows == self._layers.cookies(host)
+        )
+
+    def installation(self, host: str) -> Installation:
+        """Return the same for a bridge that holds nothing of ours: what is encoded goes out as it is."""
+        fragments = self._fragments(host)
+        groups = [Block.of(group.message) for fragment in fragments for group in fragment.groups]
+        flows = [fragment.block for fragment in fragments if fragment.block.ends]
+        return Installation(tlv_maps=self._tlv_maps_of(host), blocks=[*groups, *flows])
 
     def size(self, host: str) -> tuple[int, int]:
         """Return how many flows and groups a host's bridge should hold, without looking at them."""
-        flows = groups = 0
-        for layer in self._layers_of.get(host, ()):
-            all_flows, all_groups = self._sizes.get((layer, ""), (0, 0))
-            not_flows, not_groups = self._sizes.get((layer, host), (0, 0))
-            flows, groups = flows + all_flows - not_flows, groups + all_groups - not_groups
-        return flows, groups
+        return self._layers.size(host)
 
     def hosts_with(self, network: str) -> Iterable[str]:
         """Return the hosts that have ports of a network."""
@@ -128,6 +152,7 @@ class Compiler:
     def recompiled(self) -> Compiler:
         """Compile everything from nothing: the same as this one, or this one has an error."""
         fresh = Compiler()
+        fresh.serve(self._situation.served)
         for host, ofports in self._situation.ofports.items():
             fresh.update_ofports(host, ofports)
         intent = self.intent
@@ -135,21 +160,56 @@ class Compiler:
         fresh.update(intent, [Change(kind=o.kind, name=o.name, old=None, new=o) for o in objects])
         return fresh
 
+    def _refresh(
+        self, touched: Set[str], parts: set[Part], old: Intent, *, remap: bool = False
+    ) -> Mapping[str, HostChange]:
+        """Compile parts and what else depends on hosts' places; `touched` hosts may have other layers now."""
+        situation = self._situation
+        before = {host: self._layers.of(host) for host in touched}
+        after = {host: situation.layers_of(host) for host in touched}
+        parts.update(self._parts_of_memberships(touched, old))
+
+        edits: dict[str, Edits] = defaultdict(Edits)
+        for host in touched:
+            edits[host].gone += self._layers.fragments(host, before[host] - after[host])
+            self._layers.assign(host, before[host] & after[host])
+        self._spread(self._compile(parts), edits)
+        for host in touched:
+            edits[host].come += self._layers.fragments(host, after[host] - before[host])
+            self._layers.assign(host, after[host])
+        if remap:
+            self._remap(edits)
+        for host in touched:
+            if bool(before[host]) != bool(after[host]):
+                # A host that is declared again may not have been away: its switch holds the map it had, or none.
+                edits[host].tlv_maps = self._tlv_maps_of(host)
+        return changes_of(edits)
+
     def _seat_ports(self, ports: Iterable[str]) -> dict[str, tuple[Seat | None, Seat | None]]:
         moves = {port: self._situation.seats.move(port, self.intent) for port in ports}
-        return {port: (was, now) for port, (was, now) in moves.items() if was != now}
+        moves = {port: (was, now) for port, (was, now) in moves.items() if was != now}
+        self._situation.moved({seat.network for pair in moves.values() for seat in pair if seat is not None})
+        return moves
 
-    def _parts_of_memberships(
-        self, before: Mapping[str, frozenset[Layer]], after: Mapping[str, frozenset[Layer]]
-    ) -> Iterator[Part]:
+    def _parts_of_memberships(self, touched: Set[str], old: Intent) -> Iterator[Part]:
         """Yield what depends on a network's set of hosts, for networks that a host joined or left."""
-        changed = {layer.name for host in before for layer in before[host] ^ after[host] if layer.families}
+        changed = set()
+        for host in touched:
+            before = self._memberships.pop(host, _NO_LAYERS)
+            after = self._situation.memberships_of(host)
+            if after:
+                self._memberships[host] = after
+            for layer in before ^ after:
+                changed.add(layer.name)
+                yield Part(PartKind.REMOTE_GROUP, layer.name, host)
         for network in changed:
             yield from parts_of_membership(network, self._situation)
-            known = {layer for layer in self._hosts_of if layer.families and layer.name == network}
-            if self._situation.remote_layers(network) - known:
-                for port in self.intent.ports_of(network):
-                    yield Part(PartKind.PORT, port)
+        for network in changed.union(*(self._situation.seats.networks_on(host) for host in touched)):
+            reach = self._situation.remote_layers(network)
+            if reach != self._reach.pop(network, _NO_LAYERS):
+                yield from parts_of_network(network, old, self.intent)
+            if reach:
+                self._reach[network] = reach
 
     def _compile(self, parts: Iterable[Part]) -> list[Edit]:
         """Compile parts anew and put their fragments in place; return (layer, before, after) where it differs."""
@@ -163,82 +223,40 @@ class Compiler:
                 _log.error("%s %s %s: %s", part.kind.value, part.name, part.host, error)
                 continue
             places = frozenset(fragments)
-            for layer, fragment_id in self._places.get(part, frozenset()) - places:
-                edits.append((layer, self._take_out(layer, fragment_id), None))
+            for layer, fragment_id in self._places.get(part, _NO_PLACES) - places:
+                edits.append((layer, self._layers.take_out(layer, fragment_id), None))
             for (layer, fragment_id), fragment in fragments.items():
-                stood = self._layers[layer].get(fragment_id)
+                stood = self._layers.get(layer, fragment_id)
                 if stood != fragment:
-                    if stood is not None:
-                        self._count(layer, stood, -1)
-                    self._count(layer, fragment, 1)
-                    self._layers[layer][fragment_id] = fragment
+                    self._layers.put(layer, fragment)
                     edits.append((layer, stood, fragment))
-            self._remember(part, places)
+            if places:
+                self._places[part] = places
+            else:
+                self._places.pop(part, None)
         return edits
 
-    def _take_out(self, layer: Layer, fragment_id: FragmentId) -> Fragment:
-        fragments = self._layers[layer]
-        fragment = fragments.pop(fragment_id)
-        self._count(layer, fragment, -1)
-        if not fragments:
-            del self._layers[layer]
-        return fragment
-
-    def _count(self, layer: Layer, fragment: Fragment, sign: int) -> None:
-        for place in {(layer, ""), (layer, fragment.except_host)}:
-            flows, groups = self._sizes.pop(place, (0, 0))
-            flows, groups = flows + sign * len(fragment.flows), groups + sign * len(fragment.groups)
-            if flows or groups:
-                self._sizes[place] = flows, groups
-
-    def _remember(self, part: Part, places: frozenset[Place]) -> None:
-        if places:
-            self._places[part] = places
-        else:
-            self._places.pop(part, None)
-
-    def _spread(
-        self,
-        changed: Iterable[Edit],
-        edits: dict[str, _Edits],
-    ) -> None:
+    def _spread(self, changed: Iterable[Edit], edits: dict[str, Edits]) -> None:
         """Record changed fragments for the hosts that had their layer and still have it."""
         for layer, stood, stands in changed:
-            for host in self._hosts_of.get(layer, ()):
+            for host in self._layers.holders(layer):
                 if stood is not None and stood.except_host != host:
                     edits[host].gone.append(stood)
                 if stands is not None and stands.except_host != host:
                     edits[host].come.append(stands)
 
-    def _fragments(self, layer: Layer, host: str) -> list[Fragment]:
-        return [f for f in self._layers.get(layer, _NONE).values() if f.except_host != host]
-
-    def _leave(self, host: str, layers: Iterable[Layer], edit: _Edits) -> None:
-        for layer in layers:
-            edit.gone += self._fragments(layer, host)
-            self._hosts_of[layer].discard(host)
-            if not self._hosts_of[layer]:
-                del self._hosts_of[layer]
-
-    def _join(self, host: str, layers: Iterable[Layer], all_layers: frozenset[Layer], edit: _Edits) -> None:
-        for layer in layers:
-            edit.come += self._fragments(layer, host)
-            self._hosts_of[layer].add(host)
-        if all_layers:
-            self._layers_of[host] = all_layers
-        else:
-            self._layers_of.pop(host, None)
+    def _fragments(self, host: str) -> list[Fragment]:
+        return self._layers.fragments(host, self._layers.of(host))
 
     def _tlv_maps_of(self, host: str) -> frozenset[TlvMap]:
-        return self._tlv_maps if host in self._layers_of else frozenset()
+        return self._tlv_maps if host in self._layers.hosts else frozenset()
 
-    def _remap(self, deltas: dict[str, HostDelta]) -> None:
+    def _remap(self, edits: dict[str, Edits]) -> None:
         wanted = tlv_map(self.intent)
-        if wanted == self._tlv_maps:
-            return
-        self._tlv_maps = wanted
-        for host in self._layers_of:
-            deltas.setdefault(host, HostDelta()).tlv_maps = wanted
+        if wanted != self._tlv_maps:
+            self._tlv_maps = wanted
+            for host in self._layers.hosts:
+                edits[host].tlv_maps = wanted
 
 
 def _touched_hosts(
@@ -248,16 +266,3 @@ def _touched_hosts(
     declared = {change.name for change in changes if change.kind is Kind.HOST}
     moved = {seat.host for pair in moves.values() for seat in pair if seat is not None}
     return frozenset(declared | moved)
-
-
-def _delta(edit: _Edits) -> HostDelta:
-    delta = HostDelta()
-    delta.replace_flows(
-        (flow for fragment in edit.gone for flow in fragment.flows),
-        (flow for fragment in edit.come for flow in fragment.flows),
-    )
-    delta.replace_groups(
-        (group for fragment in edit.gone for group in fragment.groups),
-        (group for fragment in edit.come for group in fragment.groups),
-    )
-    return delta

@@ -13,8 +13,8 @@ actions (which OVS rewrites).
 from __future__ import annotations
 
 from enum import IntEnum
-from hashlib import blake2b
 from typing import NamedTuple
+from zlib import crc32
 
 OWNER = 0x6E
 OWNER_COOKIE = OWNER << 56
@@ -57,10 +57,22 @@ class CookieParts(NamedTuple):
     content: int
 
 
-def cookie(feature: Feature, object_key: int, content: bytes) -> int:
-    """Build the cookie of a flow whose encoded form, with cookie 0, is `content`."""
-    digest = int.from_bytes(blake2b(content, digest_size=4).digest()) >> (32 - _HASH_BITS)
-    return OWNER_COOKIE | feature << _FEATURE_SHIFT | object_key << _KEY_SHIFT | digest
+def cookie(feature: Feature, object_key: int, content: bytes, salt: bytes = b"") -> int:
+    """Build the cookie of a flow whose encoded form, with cookie 0, is `content`; `salt` is what that does not show."""
+    return cause(feature, object_key) | digest(content, crc32(salt))
+
+
+def cause(feature: Feature, object_key: int) -> int:
+    """Return the part of a cookie that all flows of an object's feature share."""
+    return OWNER_COOKIE | feature << _FEATURE_SHIFT | object_key << _KEY_SHIFT
+
+
+def digest(content: bytes | memoryview, seed: int) -> int:
+    """Return the content hash; `seed` is the CRC-32 of the salt.
+
+    A checksum is enough: it tells an object's former flow from its present one, and nobody gains by a collision.
+    """
+    return crc32(content, seed) >> 32 - _HASH_BITS
 
 
 def parse(value: int) -> CookieParts:

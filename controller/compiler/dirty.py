@@ -34,7 +34,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.NETWORK:
             yield from _network(change.name, old, situation)
         case Kind.PORT:
-            yield Part(PartKind.PORT, change.name)
+            yield from _port(change.name)
             for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
                 yield Part(PartKind.POLICY, name)
             yield from _rekeyed_port(change, situation)
@@ -49,18 +49,44 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
 
 def parts_of_move(port: str, before: Seat | None, after: Seat | None, situation: Situation) -> Iterator[Part]:
     """Yield the parts that a port's change of seat makes dirty."""
-    yield Part(PartKind.PORT, port)
+    yield from _port(port)
     for policy in situation.intent.policies_to(port):
         yield Part(PartKind.POLICY, policy)
     for seat in (before, after):
         if seat is not None:
-            yield Part(PartKind.GROUPS, seat.network, seat.host)
+            yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
 
 
 def parts_of_membership(network: str, situation: Situation) -> Iterator[Part]:
     """Yield the parts that depend on which hosts a network has."""
-    for host in situation.seats.hosts_of(network):
-        yield Part(PartKind.GROUPS, network, host)
+    for host in situation.served_hosts_of(network):
+        yield Part(PartKind.REMOTE_GROUP, network, host)
+
+
+def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
+    """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
+    yield Part(PartKind.NETWORK, network)
+    for port in {*old.ports_of(network), *new.ports_of(network)}:
+        yield from _port(port)
+    for policy in {*old.policies_of(network), *new.policies_of(network)}:
+        yield Part(PartKind.POLICY, policy)
+
+
+def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
+    """Yield the parts that only a host itself needs."""
+    yield Part(PartKind.HOST, host)
+    for port in situation.intent.ports_on(host):
+        yield from _port(port)
+        for policy in situation.intent.policies_to(port):
+            yield Part(PartKind.POLICY, policy)
+    for network in situation.seats.networks_on(host):
+        yield Part(PartKind.REMOTE_GROUP, network, host)
+        yield Part(PartKind.LOCAL_GROUP, network, host)
+
+
+def _port(name: str) -> Iterator[Part]:
+    yield Part(PartKind.PORT, name)
+    yield Part(PartKind.LOCAL, name)
 
 
 def _host(change: Change, old: Intent, situation: Situation) -> Iterator[Part]:
@@ -78,20 +104,17 @@ def _endpoints(declared: AnyObject | None) -> tuple[Address, ...]:
 
 
 def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
-    new = situation.intent
-    yield Part(PartKind.NETWORK, name)
-    for port in {*old.ports_of(name), *new.ports_of(name)}:
-        yield Part(PartKind.PORT, port)
-    for policy in {*old.policies_of(name), *new.policies_of(name)}:
-        yield Part(PartKind.POLICY, policy)
+    yield from parts_of_network(name, old, situation.intent)
     yield from parts_of_membership(name, situation)
+    for host in situation.served_hosts_of(name):
+        yield Part(PartKind.LOCAL_GROUP, name, host)
 
 
 def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:
     # Deleted and declared again in one go: the seat is the same, the key in the groups is not.
     seat = situation.seats.of(change.name)
     if seat is not None:
-        yield Part(PartKind.GROUPS, seat.network, seat.host)
+        yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
 
 
 def _policy(change: Change) -> Iterator[Part]:

@@ -8,23 +8,23 @@ through the tunnel).
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
-from controller.compiler.cookies import Feature, cookie
-from controller.hoststate import EncodedFlow, EncodedGroup
-from ovs_geneve.openflow.flow import Flow, GroupEntry
+from controller.compiler.cookies import Feature
+from controller.compiler.groups import GroupPurpose
+from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
+from ovs_geneve.openflow.bundle import Block
+from ovs_geneve.openflow.flow import GroupEntry
 from ovs_geneve.openflow.stats import canonical_buckets
-from ovs_geneve.openflow.template import GroupCommand, encode_flow_add, encode_group
+from ovs_geneve.openflow.template import GroupCommand, encode_group
 
-_COOKIE = struct.Struct("!Q")
-_COOKIE_OFFSET = 8
+NO_FLOWS = Block(b"", ())
 
 
-class LayerKind(Enum):
+class LayerKind(StrEnum):
     """Which hosts hold a layer."""
 
     FABRIC = "all of them"
@@ -46,36 +46,33 @@ class Layer(NamedTuple):
 FABRIC = Layer(LayerKind.FABRIC)
 
 
+@lru_cache(maxsize=65_536)
+def shared_layer(kind: LayerKind, name: str, families: frozenset[int] = frozenset()) -> Layer:
+    """Return a layer, the same object every time: a hundred thousand fragments name it."""
+    return Layer(kind, name, families)
+
+
 class FragmentId(NamedTuple):
     """Names a fragment within its layer."""
 
     feature: Feature
     name: str
+    purpose: GroupPurpose | None = None
+    "Of a network's groups."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fragment:
+class Fragment(NamedTuple):
     """What one object contributes to the hosts of one layer."""
 
     id: FragmentId
-    flows: tuple[EncodedFlow, ...] = ()
+    block: Block = NO_FLOWS
     groups: tuple[EncodedGroup, ...] = ()
     except_host: str = ""
 
-
-def seal_flow(flow: Flow, feature: Feature, object_key: int, salt: bytes = b"") -> EncodedFlow:
-    """Encode a flow and give it the cookie that says what it does; `salt` is what its bytes do not show."""
-    message = bytearray(encode_flow_add(flow))
-    value = cookie(feature, object_key, bytes(message) + salt)
-    _COOKIE.pack_into(message, _COOKIE_OFFSET, value)
-    return EncodedFlow(flow.key, value, bytes(message))
-
-
-def seal_flows(
-    flows: Iterable[Flow], feature: Feature, object_key: int, salt: bytes = b""
-) -> tuple[EncodedFlow, ...]:
-    """Encode the flows of one object."""
-    return tuple(seal_flow(flow, feature, object_key, salt) for flow in flows)
+    @property
+    def flows(self) -> Iterator[EncodedFlow]:
+        """Take the block apart; whoever needs no single flow does not pay for it."""
+        return flows_of(self.block)
 
 
 def seal_group(entry: GroupEntry) -> EncodedGroup:

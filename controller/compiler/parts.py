@@ -7,37 +7,41 @@ everything give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
+from controller.compiler import port_flows
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, local_port, neighbours, pipeline_base, policy, tunnel
+from controller.compiler.features import flood, pipeline_base, policy, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
     FragmentId,
     Layer,
     LayerKind,
-    seal_flow,
-    seal_flows,
     seal_group,
+    shared_layer,
 )
+from controller.compiler.groups import GroupPurpose
 from controller.compiler.seats import Seats
+from controller.compiler.stencil import seal_flows
 from controller.compiler.views import NetworkView, network_view, policy_view, port_view
 from controller.intent.intent import Intent
-from controller.intent.model import Address, PolicyAction
+from controller.intent.model import Address, Change, Kind, PolicyAction
 
 
-class PartKind(Enum):
+class PartKind(StrEnum):
     """The kinds of part."""
 
     PIPELINE = "pipeline"
     HOST = "host"
     NETWORK = "network"
-    GROUPS = "groups of a network on one host"
+    REMOTE_GROUP = "copies to the other hosts of a network, on one host"
+    LOCAL_GROUP = "copies to the ports of a network, on one host"
     PORT = "port"
+    LOCAL = "what only the host of a port has"
     POLICY = "policy"
 
 
@@ -47,21 +51,66 @@ class Part(NamedTuple):
     kind: PartKind
     name: str = ""
     host: str = ""
-    "For GROUPS."
+    "For groups."
 
 
 @dataclass(slots=True)
 class Situation:
-    """All that parts depend on."""
+    """All that parts depend on. What is derived here is kept until something it comes from changes."""
 
     intent: Intent = field(default_factory=Intent)
     seats: Seats = field(default_factory=Seats)
     ofports: dict[str, Mapping[str, int]] = field(default_factory=dict)
     "By host, then external_ids:iface-id."
+    served: frozenset[str] | None = None
+    "The hosts that are ours to program; None is all of them."
+    _networks: dict[str, NetworkView] = field(default_factory=dict)
+    _families: dict[str, frozenset[int]] = field(default_factory=dict)
+    _remote_layers: dict[str, frozenset[Layer]] = field(default_factory=dict)
+
+    def move_on(self, intent: Intent, changes: Iterable[Change]) -> None:
+        """Take the next intent."""
+        self.intent = intent
+        kinds = {change.kind for change in changes}
+        if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA)):
+            self._networks.clear()
+        if Kind.HOST in kinds:
+            self._families.clear()
+            self._remote_layers.clear()
+
+    def serve(self, hosts: frozenset[str] | None) -> None:
+        """Program these hosts from now on."""
+        self.served = hosts
+        self._remote_layers.clear()
+
+    def moved(self, networks: Iterable[str]) -> None:
+        """Take note that ports of these networks have other seats."""
+        for network in networks:
+            self._remote_layers.pop(network, None)
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a host is ours to program."""
+        return self.served is None or host in self.served
+
+    def served_hosts_of(self, network: str) -> Set[str]:
+        """Return the hosts of a network that are ours to program."""
+        hosts = self.seats.hosts_of(network).keys()
+        return hosts if self.served is None else hosts & self.served
+
+    def network(self, name: str) -> NetworkView:
+        """Return a network, resolved."""
+        view = self._networks.get(name)
+        if view is None:
+            view = self._networks[name] = network_view(self.intent, self.intent.networks[name])
+        return view
 
     def families(self, host: str) -> frozenset[int]:
         """Return the IP versions of a host's tunnel endpoints."""
-        return frozenset(address.version for address in self.endpoints(host))
+        families = self._families.get(host)
+        if families is None:
+            families = frozenset(address.version for address in self.endpoints(host))
+            self._families[host] = families
+        return families
 
     def endpoints(self, host: str) -> tuple[Address, ...]:
         """Return a host's tunnel endpoints, none when it is not declared."""
@@ -70,19 +119,28 @@ class Situation:
 
     def remote_layers(self, network: str) -> frozenset[Layer]:
         """Return the layers of ways to elsewhere that a network's hosts need."""
-        hosts = self.seats.hosts_of(network)
-        return frozenset(Layer(LayerKind.REMOTE, network, self.families(host)) for host in hosts)
+        layers = self._remote_layers.get(network)
+        if layers is None:
+            families = {self.families(host) for host in self.served_hosts_of(network)}
+            layers = frozenset(shared_layer(LayerKind.REMOTE, network, one) for one in families)
+            self._remote_layers[network] = layers
+        return layers
 
-    def layers_of(self, host: str) -> frozenset[Layer]:
-        """Return the layers that make up a host."""
+    def memberships_of(self, host: str) -> frozenset[Layer]:
+        """Return the networks that a host is in, with its families, whoever programs it."""
         if host not in self.intent.hosts:
             return frozenset()
         families = self.families(host)
-        layers = {FABRIC, Layer(LayerKind.HOST, host)}
-        for network in self.seats.networks_on(host):
-            layers.add(Layer(LayerKind.NETWORK, network))
-            layers.add(Layer(LayerKind.REMOTE, network, families))
-        return frozenset(layers)
+        networks = self.seats.networks_on(host)
+        return frozenset([shared_layer(LayerKind.REMOTE, network, families) for network in networks])
+
+    def layers_of(self, host: str) -> frozenset[Layer]:
+        """Return the layers that make up a host; none when it is not ours to program."""
+        if host not in self.intent.hosts or not self.serves(host):
+            return frozenset()
+        networks = [shared_layer(LayerKind.NETWORK, name) for name in self.seats.networks_on(host)]
+        here = shared_layer(LayerKind.HOST, host)
+        return frozenset((FABRIC, here, *networks, *self.memberships_of(host)))
 
 
 Placed = tuple[Layer, Fragment]
@@ -94,107 +152,126 @@ def produce(part: Part, situation: Situation) -> Iterator[Placed]:
 
 
 def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
-    flows = seal_flows(pipeline_base.flows(), Feature.PIPELINE, 0)
-    yield FABRIC, Fragment(id=FragmentId(Feature.PIPELINE, ""), flows=flows)
+    block = seal_flows(pipeline_base.flows(), Feature.PIPELINE, 0)
+    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
 
 
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     host = situation.intent.hosts.get(part.name)
     if host is None:
         return
-    own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
-    yield Layer(LayerKind.HOST, host.name), Fragment(id=FragmentId(Feature.TUNNEL, host.name), flows=own)
     peer = seal_flows(tunnel.peer_flows(host.spec.endpoints), Feature.PEER, host.key)
-    yield FABRIC, Fragment(id=FragmentId(Feature.PEER, host.name), flows=peer, except_host=host.name)
+    yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
+    if situation.serves(host.name):
+        own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
+        here = shared_layer(LayerKind.HOST, host.name)
+        yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)
 
 
 def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     intent = situation.intent
     network = intent.networks.get(part.name)
-    if network is None:
+    if network is None or not situation.served_hosts_of(part.name):
         return
-    view = network_view(intent, network)
-    layer = Layer(LayerKind.NETWORK, network.name)
+    view = situation.network(part.name)
+    layer = shared_layer(LayerKind.NETWORK, network.name)
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
-    yield layer, Fragment(id=FragmentId(Feature.FLOOD, network.name), flows=flows)
+    yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
     unselective = (name for name in intent.policies_of(network.name) if _names_no_port(intent, name))
     if _any_allows(intent, unselective):
         yield layer, _policy_default(view, network.name, network.key, None)
 
 
-def _groups(part: Part, situation: Situation) -> Iterator[Placed]:
+def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:
     network = situation.intent.networks.get(part.name)
-    hosts = situation.seats.hosts_of(part.name)
-    if network is None or part.host not in hosts:
+    if network is None or part.host not in situation.served_hosts_of(part.name):
         return
     families = situation.families(part.host)
-    others = (_reachable(situation.endpoints(host), families) for host in sorted(hosts) if host != part.host)
-    ports = sorted(situation.intent.ports[port].key for port in hosts[part.host])
-    entries = flood.groups(network.key, [a for a in others if a is not None], ports)
-    fragment_id = FragmentId(Feature.FLOOD, network.name)
-    groups = tuple(seal_group(entry) for entry in entries)
-    yield Layer(LayerKind.HOST, part.host), Fragment(id=fragment_id, groups=groups)
+    hosts = sorted(situation.seats.hosts_of(part.name))
+    others = [_reachable(situation.endpoints(host), families) for host in hosts if host != part.host]
+    group = seal_group(flood.remote_group(network.key, [a for a in others if a is not None]))
+    fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.REMOTE)
+    yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
+
+
+def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
+    network = situation.intent.networks.get(part.name)
+    if network is None or part.host not in situation.served_hosts_of(part.name):
+        return
+    ports = situation.seats.hosts_of(part.name)[part.host]
+    keys = sorted(situation.intent.ports[port].key for port in ports)
+    group = seal_group(flood.local_group(network.key, keys))
+    fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
+    yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
 
 def _port(part: Part, situation: Situation) -> Iterator[Placed]:
     intent = situation.intent
     port = intent.ports.get(part.name)
-    if port is None:
+    if port is None or not situation.served_hosts_of(port.spec.network):
         return
-    network = network_view(intent, intent.networks[port.spec.network])
+    network = situation.network(port.spec.network)
     view = port_view(port, network)
-    answers = seal_flows(neighbours.flows(view), Feature.NEIGHBOURS, port.key)
-    fragment_id = FragmentId(Feature.NEIGHBOURS, port.name)
-    yield Layer(LayerKind.NETWORK, port.spec.network), Fragment(id=fragment_id, flows=answers)
+    layer = shared_layer(LayerKind.NETWORK, port.spec.network)
+    yield layer, Fragment(FragmentId(Feature.NEIGHBOURS, port.name), port_flows.answers(view))
 
     seat = situation.seats.of(port.name)
     if seat is None:
         return
+    fragment_id = FragmentId(Feature.REMOTE, port.name)
     for layer in situation.remote_layers(seat.network):
         endpoint = _reachable(situation.endpoints(seat.host), layer.families)
         if endpoint is not None:
-            way = seal_flow(tunnel.remote_port_flow(view, endpoint), Feature.REMOTE, port.key)
-            fragment_id = FragmentId(Feature.REMOTE, port.name)
-            yield layer, Fragment(id=fragment_id, flows=(way,), except_host=seat.host)
-
-    here = Layer(LayerKind.HOST, seat.host)
-    if _any_allows(intent, intent.policies_to(port.name)):
+            yield layer, Fragment(fragment_id, port_flows.way(view, endpoint), except_host=seat.host)
+    if situation.serves(seat.host) and _any_allows(intent, intent.policies_to(port.name)):
+        here = shared_layer(LayerKind.HOST, seat.host)
         yield here, _policy_default(network, port.name, port.key, port.key)
+
+
+def _local(part: Part, situation: Situation) -> Iterator[Placed]:
+    port = situation.intent.ports.get(part.name)
+    seat = situation.seats.of(part.name)
+    if port is None or seat is None or not situation.serves(seat.host):
+        return
     ofport = situation.ofports.get(seat.host, {}).get(port.spec.interface_id or port.name)
     if ofport is not None:
-        local = seal_flows(local_port.flows(view, ofport), Feature.LOCAL, port.key, view.salt)
-        yield here, Fragment(id=FragmentId(Feature.LOCAL, port.name), flows=local)
+        block = port_flows.local(port_view(port, situation.network(seat.network)), ofport)
+        here = shared_layer(LayerKind.HOST, seat.host)
+        yield here, Fragment(FragmentId(Feature.LOCAL, port.name), block)
 
 
 def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     intent = situation.intent
     declared = intent.option_policies.get(part.name)
-    if declared is None:
+    if declared is None or not situation.served_hosts_of(declared.spec.network):
         return
-    layer = Layer(LayerKind.NETWORK, declared.spec.network)
+    layer = shared_layer(LayerKind.NETWORK, declared.spec.network)
     if declared.spec.to_port is not None:
         seat = situation.seats.of(declared.spec.to_port)
-        if seat is None:
+        if seat is None or not situation.serves(seat.host):
             return
-        layer = Layer(LayerKind.HOST, seat.host)
-    view = policy_view(intent, declared, network_view(intent, intent.networks[declared.spec.network]))
-    flow = seal_flow(policy.flow(view), Feature.POLICY, declared.key, view.salt)
-    yield layer, Fragment(id=FragmentId(Feature.POLICY, declared.name), flows=(flow,))
+        layer = shared_layer(LayerKind.HOST, seat.host)
+    view = policy_view(intent, declared, situation.network(declared.spec.network))
+    block = seal_flows((policy.flow(view),), Feature.POLICY, declared.key, view.salt)
+    yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
     PartKind.HOST: _host,
     PartKind.NETWORK: _network,
-    PartKind.GROUPS: _groups,
+    PartKind.REMOTE_GROUP: _remote_group,
+    PartKind.LOCAL_GROUP: _local_group,
     PartKind.PORT: _port,
+    PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
 }
 
 
 def _policy_default(network: NetworkView, name: str, object_key: int, to_port_key: int | None) -> Fragment:
-    flow = seal_flow(policy.default_flow(network.vni, to_port_key), Feature.POLICY_DEFAULT, object_key)
-    return Fragment(id=FragmentId(Feature.POLICY_DEFAULT, name), flows=(flow,))
+    flow = policy.default_flow(network.vni, to_port_key)
+    block = seal_flows((flow,), Feature.POLICY_DEFAULT, object_key)
+    return Fragment(FragmentId(Feature.POLICY_DEFAULT, name), block)
 
 
 def _names_no_port(intent: Intent, policy_name: str) -> bool:

@@ -36,11 +36,8 @@ class NetworkView:
     options: tuple[Object[OptionSchemaSpec], ...]
     "In slot order, which is the order on the wire."
     values: tuple[OptionValue, ...]
-
-    @property
-    def salt(self) -> bytes:
-        """What the options' slots stand for: flows that use a slot change when its meaning does."""
-        return b"".join(b"%d=%d/%d/%d;" % (o.spec.slot or 0, *_layout_triple(o.spec)) for o in self.options)
+    salt: bytes
+    "What the options' slots stand for: flows that use a slot change when its meaning does."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,6 @@ class PortView:
     """A logical port."""
 
     key: int
-    network_key: int
     vni: int
     mac: int
     ipv4: tuple[int, ...]
@@ -73,26 +69,27 @@ class PolicyView:
 
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
-    schemas = [intent.option_schemas[name] for name in network.spec.options]
+    schemas = sorted([intent.option_schemas[name] for name in network.spec.options], key=slot_of)
     return NetworkView(
         key=network.key,
         vni=network.spec.vni or 0,
-        options=tuple(sorted(schemas, key=slot_of)),
+        options=tuple(schemas),
         values=network.spec.values,
+        salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
     )
 
 
 def port_view(port: Object[PortSpec], network: NetworkView) -> PortView:
     """Resolve a port of a network."""
     values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
+    addresses = port.spec.addresses
     return PortView(
         key=port.key,
-        network_key=network.key,
         vni=network.vni,
         mac=port.spec.mac,
-        ipv4=tuple(int(a) for a in port.spec.addresses if isinstance(a, IPv4Address)),
-        ipv6=_with_link_local(port.spec.mac, port.spec.addresses),
-        stamps=tuple(_stamp(schema, values) for schema in network.options),
+        ipv4=tuple([int(a) for a in addresses if isinstance(a, IPv4Address)]),
+        ipv6=_with_link_local(port.spec.mac, addresses),
+        stamps=tuple([_stamp(schema, values) for schema in network.options]),
         salt=network.salt,
     )
 
@@ -158,7 +155,7 @@ def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Ite
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:
     """Add the address that IPv6 needs for neighbour discovery."""
-    declared = tuple(int(a) for a in addresses if isinstance(a, IPv6Address))
+    declared = tuple([int(a) for a in addresses if isinstance(a, IPv6Address)])
     if not declared:
         return ()
     own = int(link_local(mac))

@@ -94,12 +94,17 @@ class IntentService:
         tell yet; every command may be sent again. A caller that is cancelled meanwhile leaves its
         command in the batch.
         """
-        if self._writer is None:
-            raise StoreUnavailable("the controller is stopping")
+        return await self.enqueue(command)
+
+    def enqueue(self, command: Command) -> asyncio.Future[Result]:
+        """Submit without waiting: commands that are enqueued in one go share a commit."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(command=command, answer=answer))
-        self._wake.set()
-        return await answer
+        if self._writer is None:
+            answer.set_exception(StoreUnavailable("the controller is stopping"))
+        else:
+            self._waiting.append(_Waiting(command=command, answer=answer))
+            self._wake.set()
+        return answer
 
     async def _write(self) -> None:
         try:

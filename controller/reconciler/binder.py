@@ -11,8 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from controller.errors import IntentError, StoreUnavailable
-from controller.intent.commands import Bind, Command, Unbind
+from controller.intent.commands import Bind, Command, Put, Unbind
 from controller.intent.intent import Intent
+from controller.intent.model import PortSpec
 from controller.reconciler.bindings import Arrivals, seat
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,15 @@ class Binder:
         self._ports.update(ports)
         self._wake.set()
 
+    def follow_up(self, command: Command) -> Bind | None:
+        """Return what binds a port that is about to be declared, when its interface is plugged already.
+
+        Stored together they are one change for every bridge.
+        """
+        if not isinstance(command, Put) or not isinstance(command.spec, PortSpec):
+            return None
+        return self._bind(command.name, command.spec)
+
     async def run(self) -> None:
         """Look at ports for ever."""
         while True:
@@ -66,11 +76,20 @@ class Binder:
         declared = intent.ports.get(port)
         if declared is None:
             return None
-        current = intent.host_of(port)
-        host = seat(declared.spec.interface_id or port, current, self._arrivals)
-        if host == current or (host is not None and host not in intent.hosts):
+        if intent.host_of(port) is not None and self._host(port, declared.spec) is None:
+            return Unbind(port=port)
+        return self._bind(port, declared.spec)
+
+    def _host(self, port: str, spec: PortSpec) -> str | None:
+        """Return the host where a port should be."""
+        return seat(spec.interface_id or port, self._intent().host_of(port), self._arrivals)
+
+    def _bind(self, port: str, spec: PortSpec) -> Bind | None:
+        intent = self._intent()
+        host = self._host(port, spec)
+        if host is None or host == intent.host_of(port) or host not in intent.hosts:
             return None
-        return Unbind(port=port) if host is None else Bind(port=port, host=host)
+        return Bind(port=port, host=host)
 
     async def _write(self, command: Bind | Unbind) -> None:
         try:

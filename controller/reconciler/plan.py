@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
-from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta
+from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta, Installation
+from ovs_geneve.openflow.bundle import Wrapped
 from ovs_geneve.openflow.events import Bundle, MapTlv, Step, UnmapTlv
 from ovs_geneve.openflow.fields import HEADER_SIZE, MAX_TUN_METADATA, tun_metadata
 from ovs_geneve.openflow.flow import GroupEntry, GroupKind
@@ -43,28 +44,55 @@ _OPTIONS = frozenset(
 
 def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
     """Return the steps that carry out a delta on a bridge whose TLV map is `mapped`; none if nothing differs."""
+    if delta.planned is None or delta.planned[0] != mapped:
+        delta.planned = mapped, _plan(delta, mapped)
+    return delta.planned[1]
+
+
+def plan_installation(whole: Installation, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
+    """Return the steps that put everything on a bridge that holds nothing of ours but perhaps a TLV map."""
+    return _ordered(
+        mapped, whole.tlv_maps, clear=Bundle(()), bundle=Bundle(Wrapped(whole.blocks), at_once=True)
+    )
+
+
+def _plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
     wanted = mapped if delta.tlv_maps is None else delta.tlv_maps
+    if _clash(mapped, wanted):
+        clear = _bundle(_delete(key) for key in delta.flows if _may_be_there(key, mapped))
+        return _ordered(mapped, wanted, clear=clear, bundle=_bundle(_messages(delta)))
+    return _ordered(mapped, wanted, clear=Bundle(()), bundle=_bundle(_messages(delta, deletions_on=mapped)))
+
+
+def _ordered(
+    mapped: frozenset[TlvMap], wanted: frozenset[TlvMap], *, clear: Bundle, bundle: Bundle
+) -> tuple[Step, ...]:
     come, go = tuple(sorted(wanted - mapped)), tuple(sorted(mapped - wanted))
     steps: tuple[Step, ...]
-    if _clash(come, go):
-        clear = Bundle([_delete(key) for key in delta.flows if _may_be_there(key, mapped)])
-        steps = clear, UnmapTlv(go), MapTlv(come), Bundle(_messages(delta))
+    if _clash(mapped, wanted):
+        steps = clear, UnmapTlv(go), MapTlv(come), bundle
     else:
-        steps = MapTlv(come), Bundle(_messages(delta, deletions_on=mapped)), UnmapTlv(go)
+        steps = MapTlv(come), bundle, UnmapTlv(go)
     return tuple(step for step in steps if not _is_empty(step))
 
 
-def _clash(come: Iterable[TlvMap], go: Iterable[TlvMap]) -> bool:
+def _bundle(messages: Iterable[bytes]) -> Bundle:
+    # What one refused message would undo is planned anew without it anyway: nothing is gained by waiting.
+    return Bundle(Wrapped.of(messages), at_once=True)
+
+
+def _clash(mapped: frozenset[TlvMap], wanted: frozenset[TlvMap]) -> bool:
     """Tell whether a new mapping needs a slot or an option that an old one still holds."""
-    slots = {old.index for old in go}
-    options = {(old.option_class, old.option_type) for old in go}
+    slots = {old.index for old in mapped - wanted}
+    options = {(old.option_class, old.option_type) for old in mapped - wanted}
+    come = wanted - mapped
     return any(new.index in slots or (new.option_class, new.option_type) in options for new in come)
 
 
-def _messages(delta: HostDelta, deletions_on: frozenset[TlvMap] | None = None) -> list[bytes]:
-    stand = [group.message for group in delta.groups.values() if group is not None]
-    go = [_delete_group(group_id) for group_id, group in delta.groups.items() if group is None]
-    return [*stand, *_flow_messages(delta.flows, deletions_on), *go]
+def _messages(delta: HostDelta, deletions_on: frozenset[TlvMap] | None = None) -> Iterable[bytes]:
+    yield from (group.message for group in delta.groups.values() if group is not None)
+    yield from _flow_messages(delta.flows, deletions_on)
+    yield from (_delete_group(group_id) for group_id, group in delta.groups.items() if group is None)
 
 
 def _flow_messages(

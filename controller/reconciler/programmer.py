@@ -2,10 +2,14 @@
 """Keeps one bridge equal to what is desired. A state machine: no loop, no clock, no socket of its own.
 
     ABSENT ──connect──► OBSERVING ──Observed──► APPLYING ──Applied──► IDLE
-       ▲                    ▲                     │  ▲                 │
-       │ disconnect, any    └──Refused, again()───┘  └────enqueue──────┘
+       ▲                    ▲                     │  ▲  │              │
+       │ disconnect, any    └──Refused, again()───┘  │  │  └──enqueue──┘
+                                                     │  └─Applied, a burst─► GATHERING
+                                                     └───────────────────────────┘ a moment later
 
 While APPLYING, further deltas fold into one: a slow switch delays nobody and holds no more than its own size.
+A change of its flow tables costs ovs-vswitchd 0.3 to 1 ms however small it is (it grows with the bridge's ports): while
+changes come faster than they are carried out, the next bundle waits a little for more. A change alone never waits.
 What the switch refuses is left out, by name, until the compiler says something else in its place.
 """
 
@@ -14,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from controller.compiler import groups
 from controller.compiler.cookies import parse
-from controller.hoststate import HostDelta, HostState, Observed, difference
-from controller.reconciler.plan import excluding, is_deletion, plan
+from controller.hoststate import HostDelta, HostState, Installation, Observed, difference
+from controller.reconciler.plan import excluding, is_deletion, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
@@ -28,6 +33,9 @@ from ovs_geneve.openflow.tlv_table import TlvMap
 _RETRY_FIRST, _RETRY_MOST = 0.05, 30.0
 """Seconds until a refusal that leaving out flows does not cure is tried again, twice as long each time; the first is
 short, since OVS lets go of an option about 10 ms after the last flow that used it."""
+
+_GATHER_FIRST, _GATHER_MOST = 0.01, 0.1
+"Seconds that a bundle waits for more while a burst goes on, twice as long each time."
 
 _COOKIE = slice(8, 16)
 _GROUP_ID = slice(12, 16)
@@ -39,6 +47,7 @@ class Phase(Enum):
     ABSENT = "absent"
     OBSERVING = "observing"
     APPLYING = "applying"
+    GATHERING = "gathering"
     IDLE = "idle"
 
 
@@ -91,12 +100,25 @@ def _object_of(flow_mod: bytes) -> int:
     return parse(int.from_bytes(flow_mod[_COOKIE])).object_key
 
 
+class Desired(Protocol):
+    """All that a bridge should hold, in the forms in which it is asked for (`controller.compiler.compile.HostView`)."""
+
+    def state(self) -> HostState:
+        """Return it flow by flow."""
+
+    def installation(self) -> Installation:
+        """Return the bytes that put it on a bridge that holds nothing of ours."""
+
+    def is_met(self, observed: Observed) -> bool:
+        """Tell whether a bridge holds exactly that: what a reconnect mostly finds."""
+
+
 class Programmer:
-    """One bridge. `desired` gives all it should hold; `on_progress` tells that `behind_since` may have moved."""
+    """One bridge. `on_progress` tells that `behind_since` may have moved."""
 
     def __init__(
         self,
-        desired: Callable[[], HostState],
+        desired: Desired,
         on_progress: Callable[[], None],
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
@@ -109,6 +131,8 @@ class Programmer:
         self._pending_since: int | None = 0
         self._flight_since: int | None = None
         self._retry = _RETRY_FIRST
+        self._gather = _GATHER_FIRST
+        self._waiting_deltas = 0
         self.phase = Phase.ABSENT
         self.refusals = Refusals()
         self.messages_sent = 0
@@ -136,15 +160,17 @@ class Programmer:
             self._abandon_flight()
             self._on_progress()
 
-    def enqueue(self, delta: HostDelta, revision: int) -> None:
-        """Have a change made; `revision` of the intent brought it."""
+    def enqueue(self, delta: Callable[[], HostDelta], revision: int) -> None:
+        """Have a change made; `revision` of the intent brought it. `delta` is asked only when it is needed."""
         if self._pending_since is None:
             self._pending_since = revision
-        self.refusals.forget(delta)
-        if self.phase in (Phase.IDLE, Phase.APPLYING):
-            self._pending.fold(delta)
-        if self.phase is Phase.IDLE:
-            self._flush()
+        if self.refusals.flows or self.refusals.groups:
+            self.refusals.forget(delta())
+        if self.phase in (Phase.APPLYING, Phase.GATHERING):
+            self._pending.fold(delta())
+            self._waiting_deltas += 1
+        elif self.phase is Phase.IDLE:
+            self._carry_out(delta())
 
     def observe_again(self) -> None:
         """Compare everything anew, as after a reconnect, once the bridge is idle."""
@@ -176,23 +202,35 @@ class Programmer:
     def _abandon_flight(self) -> None:
         """Count on nothing that was not acknowledged: the next observation finds what is missing."""
         self._pending = HostDelta()
+        self._waiting_deltas = 0
         self._pending_since = self.behind_since
         self._flight_since = None
 
     def _observed(self, event: events.Observed) -> None:
         ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
-        seen = Observed(tlv_maps=frozenset(event.tlv_maps), flows=event.flows, groups=ours)
-        self._mapped = seen.tlv_maps
-        delta = difference(self._desired(), seen)
-        self._pending = excluding(delta, self.refusals.flows, self.refusals.groups)
-        self._flush()
+        self._mapped = frozenset(event.tlv_maps)
+        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
+        if self.refusals.flows or self.refusals.groups:
+            delta = difference(self._desired.state(), seen)
+            self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
+        elif not (seen.flows or seen.groups):
+            whole = self._desired.installation()
+            steps = plan_installation(whole, self._mapped)
+            self._mapped = whole.tlv_maps
+            self._send(steps)
+        elif self._desired.is_met(seen):
+            self._send(())
+        else:
+            self._carry_out(difference(self._desired.state(), seen))
 
-    def _flush(self) -> None:
+    def _carry_out(self, delta: HostDelta) -> None:
+        steps = plan(delta, self._mapped)
+        if delta.tlv_maps is not None:
+            self._mapped = delta.tlv_maps
+        self._send(steps)
+
+    def _send(self, steps: tuple[events.Step, ...]) -> None:
         assert self._channel is not None, "only a connected bridge is programmed"
-        steps = plan(self._pending, self._mapped)
-        if self._pending.tlv_maps is not None:
-            self._mapped = self._pending.tlv_maps
-        self._pending = HostDelta()
         self._flight_since, self._pending_since = self._pending_since, None
         if not steps:
             self._applied()
@@ -205,11 +243,30 @@ class Programmer:
         self._retry = _RETRY_FIRST
         self.refusals.bridge = ""
         self._flight_since = None
-        if self._pending:
-            self._flush()
+        if self._waiting_deltas > 1:
+            self._wait_for_more()
+        elif self._pending:
+            self._gather = _GATHER_FIRST
+            self._carry_out_pending()
         else:
             self.phase = Phase.IDLE
         self._on_progress()
+
+    def _wait_for_more(self) -> None:
+        self.phase = Phase.GATHERING
+        channel, delay = self._channel, self._gather
+        self._gather = min(2 * delay, _GATHER_MOST)
+
+        def go_on() -> None:
+            if channel is self._channel and self.phase is Phase.GATHERING:
+                self._carry_out_pending()
+
+        self._call_later(delay, go_on)
+
+    def _carry_out_pending(self) -> None:
+        pending, self._pending = self._pending, HostDelta()
+        self._waiting_deltas = 0
+        self._carry_out(pending)
 
     def _refused(self, event: events.Refused) -> None:
         curable = [self.refusals.note(refusal) for refusal in event.refusals]

@@ -10,12 +10,13 @@ It has no loop and no I/O of its own: everything here runs to its end when someb
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from controller.compiler.compile import Compiler
-from controller.hoststate import HostDelta, HostFacts
+from controller.compiler.compile import Compiler, HostView
+from controller.compiler.edits import HostChange
+from controller.hoststate import HostFacts
 from controller.intent.intent import Intent
 from controller.intent.model import (
     AnyObject,
@@ -53,6 +54,8 @@ class Reconciler:
         self._reports: dict[str, HostReport] = {}
         self._host_of: dict[int, str] = {}
         self._progress: dict[str, asyncio.Future[None]] = {}
+        self._served: frozenset[str] | None = None
+        "The hosts that are ours; None is all."
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
 
@@ -64,21 +67,35 @@ class Reconciler:
 
     def intent_changed(self, before: Intent, after: Intent, changes: Sequence[Change]) -> None:
         """Follow the intent."""
-        deltas = self.compiler.update(after, changes)
-        hosts = [change for change in changes if change.kind is Kind.HOST]
+        pending = self.compiler.update(after, changes)
+        hosts = [change for change in changes if change.kind is Kind.HOST and self._serves(change.name)]
         for change in hosts:
-            if change.new is not None:
-                self.programmers.setdefault(change.name, self._programmer(change.name))
-        for host, delta in deltas.items():
-            if host in self.programmers:
-                self.programmers[host].enqueue(delta, after.revision)
+            if change.new is not None and change.name not in self.programmers:
+                self.programmers[change.name] = self._programmer(change.name)
+        self._enqueue(pending)
         for change in hosts:
             self._follow_host(change)
         self._binder.look_again(change.name for change in changes if change.kind is Kind.PORT)
 
+    def serve(self, hosts: frozenset[str] | None) -> None:
+        """Keep these hosts equal from now on, None for all; others are let go as they are, untouched."""
+        intent = self.compiler.intent
+        before = {name for name in intent.hosts if self._serves(name)}
+        self._served = hosts
+        now = {name for name in intent.hosts if self._serves(name)}
+        for name in before - now:
+            self._binder.drop(name)
+            self._forget(name)
+            self._links.forget(name)
+        pending = self.compiler.serve(hosts)
+        for name in sorted(now - before):
+            self.programmers.setdefault(name, self._programmer(name))
+            self._links.enrol(intent.hosts[name])
+        self._enqueue(pending)
+
     def host_reported(self, name: str, report: HostReport) -> None:
         """Take in what a host's OVSDB tells."""
-        if name not in self.compiler.intent.hosts:
+        if name not in self.programmers or name not in self.compiler.intent.hosts:
             return
         before = self._facts(name)
         if report.facts is None:
@@ -86,9 +103,9 @@ class Reconciler:
         self._reports[name] = report
         if report.facts is None or report.facts == before:
             return
-        delta = self.compiler.update_ofports(name, report.facts.ofports)
-        if delta:
-            self.programmers[name].enqueue(delta, self.compiler.intent.revision)
+        change = self.compiler.update_ofports(name, report.facts.ofports)
+        if change is not None:
+            self._enqueue({name: change})
         if before is None or before.dpid != report.facts.dpid:
             self._rename(name, 0 if before is None else before.dpid, report.facts.dpid)
         if before is None or before.ofports.keys() != report.facts.ofports.keys():
@@ -175,10 +192,18 @@ class Reconciler:
         binding = self.compiler.intent.bindings.get(held.name) if held.kind is Kind.PORT else None
         return held.revision if binding is None else max(held.revision, binding.revision)
 
+    def _serves(self, host: str) -> bool:
+        return self._served is None or host in self._served
+
+    def _enqueue(self, pending: Mapping[str, HostChange]) -> None:
+        revision = self.compiler.intent.revision
+        for host, change in pending.items():
+            programmer = self.programmers.get(host)
+            if programmer is not None:
+                programmer.enqueue(change.delta, revision)
+
     def _programmer(self, name: str) -> Programmer:
-        return Programmer(
-            lambda: self.compiler.desired(name), lambda: self._progressed(name), self._call_later
-        )
+        return Programmer(HostView(self.compiler, name), lambda: self._progressed(name), self._call_later)
 
     def _progressed(self, name: str) -> None:
         progress = self._progress.pop(name, None)
@@ -200,12 +225,18 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        self.programmers[change.name].enqueue(HostDelta(tlv_maps=frozenset()), self.compiler.intent.revision)
+        nothing = HostChange(tlv_maps=frozenset())
+        self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 
     def _release(self, name: str) -> None:
         if name in self.compiler.intent.hosts or name not in self.programmers:
             return
+        self._forget(name)
+        self._links.release(name)
+
+    def _forget(self, name: str) -> None:
+        """Forget what is known of a host, its bridge's channel excepted."""
         del self.programmers[name]
         facts = self._facts(name)
         if facts is not None and self._host_of.get(facts.dpid) == name:
@@ -215,7 +246,6 @@ class Reconciler:
         if progress is not None and not progress.done():
             progress.set_result(None)
         self.compiler.update_ofports(name, {})
-        self._links.release(name)
 
     def _facts(self, name: str) -> HostFacts | None:
         return self.report(name).facts

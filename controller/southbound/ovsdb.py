@@ -91,12 +91,15 @@ class OvsdbHosts:
 
     def release(self, name: str) -> None:
         """Take what is ours off a host, if it answers, and forget it."""
-        link = self._links.pop(name, None)
+        link = self._detach(name)
         if link is not None:
-            for caller in self._callers:
-                if caller.link is link:
-                    caller.link = None
             self._start(_let_go(link))
+
+    def forget(self, name: str) -> None:
+        """Let go of a host as it is: another controller serves it."""
+        link = self._detach(name)
+        if link is not None:
+            self._start(link.close())
 
     def strangers(self) -> tuple[WaitingHost, ...]:
         """Return the hosts that called in and are not declared."""
@@ -110,6 +113,13 @@ class OvsdbHosts:
             if caller.link is None and (system := caller.system) is not None
         ]
         return tuple(sorted(waiting, key=lambda host: (host.system_id, host.remote)))
+
+    def _detach(self, name: str) -> HostLink | None:
+        link = self._links.pop(name, None)
+        for caller in self._callers:
+            if link is not None and caller.link is link:
+                caller.link = None
+        return link
 
     def _called_in(self, connection: OvsdbConnection) -> None:
         self._start(self._serve(connection))

@@ -86,6 +86,9 @@ class HostLinks(Protocol):
     def release(self, name: str) -> None:
         """Take what is ours off a host, if it answers, and forget it."""
 
+    def forget(self, name: str) -> None:
+        """Let go of a host as it is: another controller serves it."""
+
 
 class HostEvents(Protocol):
     """Where host links report to."""

@@ -7,6 +7,7 @@ rest. So a barrier goes before the commit, and one error before its reply means 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import NamedTuple
@@ -17,8 +18,16 @@ from ovs_geneve.openflow.messages import HEADER_LENGTH, MAX_LENGTH, VERSION, Mes
 _CONTROL = Struct("!IHH")
 _ADD = Struct("!BBHII2xH")
 _XID = Struct("!I")
+_NO_XID = bytes(4)
 ADD_OVERHEAD = _ADD.size
 "Bytes that OFPT_BUNDLE_ADD_MESSAGE puts before the message it carries."
+
+SHARED_XID = 0xFFFF_FFEF
+"The xid of every message in a `Block`: the last one that sessions claim, and none of them gives it to anything else."
+
+SHARED_BUNDLE = 1
+"""The bundle of every message in a `Block`. Bundle identifiers belong to a connection, and a session has one
+bundle open at a time."""
 
 
 class BundleControl(IntEnum):
@@ -52,6 +61,68 @@ class BundleReply(NamedTuple):
     bundle_id: int
     control: int
     flags: int
+
+
+class Block(NamedTuple):
+    """Messages wrapped for a bundle, back to back: the same bytes for every switch that gets them.
+
+    Which of them the switch refuses cannot be told by xid, since all have `SHARED_XID`, but OVS quotes it.
+    """
+
+    data: bytes
+    ends: tuple[int, ...]
+    "Where each message ends in `data`; blocks of one shape share it."
+
+    @classmethod
+    def of(cls, *messages: bytes) -> Block:
+        """Wrap messages, xid 0."""
+        data, ends = b"", []
+        for message in messages:
+            data += encode_bundle_add(SHARED_BUNDLE, ATOMIC_ORDERED, message, xid=SHARED_XID)
+            ends.append(len(data))
+        return cls(data, tuple(ends))
+
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages without their wrapping, xid 0 again."""
+        start = ADD_OVERHEAD
+        for end in self.ends:
+            yield self.data[start : start + 4] + _NO_XID + self.data[start + 8 : end]
+            start = end + ADD_OVERHEAD
+
+
+class Wrapped(Sequence[bytes]):
+    """The messages of a bundle as blocks; as a sequence, the messages themselves."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self.blocks = tuple(blocks)
+        self._count = sum([len(block.ends) for block in self.blocks])
+
+    @classmethod
+    def of(cls, messages: Iterable[bytes]) -> Wrapped:
+        """Wrap messages, each as a block of its own; those that are wrapped already stay as they are."""
+        return messages if isinstance(messages, cls) else cls([Block.of(message) for message in messages])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self.blocks:
+            yield from block.messages()
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # Sequence's two overloads; for errors and tests
+        return list(self)[index]
+
+    def split(self, limit: int) -> Iterator[Wrapped]:
+        """Yield the blocks in runs of about `limit` messages, whole blocks each."""
+        run, count = list[Block](), 0
+        for block in self.blocks:
+            if run and count + len(block.ends) > limit:
+                yield Wrapped(run)
+                run, count = [], 0
+            run.append(block)
+            count += len(block.ends)
+        if run:
+            yield Wrapped(run)
 
 
 def encode_bundle_open(bundle_id: int, flags: BundleFlags = ATOMIC_ORDERED, *, xid: int = 0) -> bytes:

@@ -32,10 +32,15 @@ class UnmapTlv:
 class Bundle:
     """FLOW_MOD and GROUP_MOD messages, carried out in this order, all or nothing per bundle.
 
-    The session stamps xids itself. More messages than its limit are several bundles, one after another.
+    Those that are not `bundle.Wrapped` yet are wrapped when they are sent. More messages than a session's limit are
+    several bundles, one after another.
     """
 
     messages: Sequence[bytes]
+    at_once: bool = False
+    """Commit in the same breath: one round trip in the place of two. A message that the switch refuses when it is added
+    is left out then and the rest takes effect, since OVS does not hold it against the bundle; one that fails at the
+    commit still takes all others with it."""
 
 
 Step = MapTlv | UnmapTlv | Bundle
@@ -83,7 +88,10 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A step was refused: nothing of its bundle is in the switch, later steps were not sent."""
+    """A step was refused: nothing of its bundle is in the switch, later steps were not sent.
+
+    Of a bundle that was committed at once, what was not refused may be in the switch: look.
+    """
 
     step: int
     "Which of the steps, counted from 0. Those before it are applied."

@@ -1,91 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes to a switch between two acknowledgements: one bundle, or one TLV_TABLE_MOD. Pure.
 
-    xid        xid + 1 … xid + n        xid + n + 1    xid + n + 2
-    open       message 0 … n - 1        barrier        commit or discard
+    xid          xid + 1       SHARED_XID …   xid + 2     xid + 3
+    bundle:      open          messages       barrier     commit or discard
+    at once:     open          messages                   commit
+    TLV map:     message                      barrier
 
-The xid tells which message an error is about; OVS uses that of the add also for what fails at the commit.
+The messages of a bundle were wrapped once for any number of switches, so they have one xid; an error about one of
+them quotes it, and that tells which it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
 
 from ovs_geneve.openflow.bundle import (
-    ATOMIC_ORDERED,
-    encode_bundle_add,
+    ADD_OVERHEAD,
+    SHARED_BUNDLE,
+    SHARED_XID,
+    Wrapped,
     encode_bundle_commit,
     encode_bundle_discard,
     encode_bundle_open,
 )
 from ovs_geneve.openflow.events import Refusal
-from ovs_geneve.openflow.messages import ErrorMessage, encode_barrier, stamp
+from ovs_geneve.openflow.messages import HEADER_LENGTH, ErrorMessage, encode_barrier, stamp
 
 MAX_REFUSALS = 1_000
 "Errors remembered of one part; a bundle of nothing but errors must not fill the memory."
 
+PART_XIDS = 3
+"Transaction identifiers that a part takes."
+
 
 class Part:
-    """One bundle (`bundle_id` is not 0) or bare messages, on their way."""
+    """One bundle of wrapped messages, or one bare message, on its way."""
 
     def __init__(
-        self, *, step: int, messages: Sequence[bytes], xid: int, first: int = 0, bundle_id: int = 0
+        self, messages: Wrapped | bytes, *, step: int, xid: int, first: int = 0, at_once: bool = False
     ) -> None:
         self.step = step
         self.first = first
         "Index within the step of the first message here."
-        self.bundled = bundle_id != 0
-        self.barrier_xid = xid + len(messages) + 1
-        self.end_xid = xid + len(messages) + 2
+        self.bundled = isinstance(messages, Wrapped)
+        self.at_once = at_once
+        "The commit goes out with the messages."
+        self.barrier_xid = xid + 1
+        self.end_xid = xid + 2
         self.refusals: list[Refusal] = []
-        self._bundle_id = bundle_id
         self._messages = messages
+        self._blocks = iter(messages.blocks if isinstance(messages, Wrapped) else ())
         self._xid = xid
-        self._sent = 0
-        self._complete = False
-
-    @staticmethod
-    def xids(messages: int) -> int:
-        """Count the xids that a part of so many messages takes."""
-        return messages + 3
+        self._begun = self._complete = False
+        self._search_from = 0
 
     def owns(self, xid: int) -> bool:
         """Tell whether a message with this xid is about this part."""
-        return self._xid <= xid <= self.end_xid
+        return self._xid <= xid <= self.end_xid or (xid == SHARED_XID and self.bundled)
 
     def take(self, room: int) -> list[bytes]:
-        """Encode what comes next, about `room` bytes; [] when all has been taken."""
+        """Give what comes next, about `room` bytes; [] when all has been taken."""
         if self._complete:
             return []
-        pieces: list[bytes] = []
-        if self._sent == 0 and self.bundled:
-            pieces.append(encode_bundle_open(self._bundle_id, xid=self._xid))
-        end = len(self._messages)
-        while self._sent < end and room > 0:
-            pieces.append(self._encode(self._sent))
-            room -= len(pieces[-1])
-            self._sent += 1
-        if self._sent == end:
-            pieces.append(encode_barrier(self.barrier_xid))
-            self._complete = True
+        pieces = [] if self._begun else [self._beginning()]
+        self._begun = True
+        while room > 0:
+            block = next(self._blocks, None)
+            if block is None:
+                self._complete = True
+                return [*pieces, self.commit() if self.at_once else encode_barrier(self.barrier_xid)]
+            pieces.append(block.data)
+            room -= len(block.data)
         return pieces
 
     def commit(self) -> bytes:
         """Encode the end that carries the bundle out."""
-        return encode_bundle_commit(self._bundle_id, xid=self.end_xid)
+        return encode_bundle_commit(SHARED_BUNDLE, xid=self.end_xid)
 
     def discard(self) -> bytes:
         """Encode the end that throws the bundle away."""
-        return encode_bundle_discard(self._bundle_id, xid=self.end_xid)
+        return encode_bundle_discard(SHARED_BUNDLE, xid=self.end_xid)
 
     def refuse(self, xid: int, error: ErrorMessage) -> None:
         """Remember an error; that of the commit or discard itself only where it is the only one."""
         if len(self.refusals) >= MAX_REFUSALS or (xid == self.end_xid and self.refusals):
             return
-        index = xid - self._xid - 1
-        if 0 <= index < len(self._messages):
-            message = self._messages[index]
-            self.refusals.append(self.refusal(error, index=self.first + index, message=message))
+        found = self._quoted(error.request) if xid == SHARED_XID else None
+        if found is not None:
+            self.refusals.append(self.refusal(error, index=self.first + found[0], message=found[1]))
+        elif isinstance(self._messages, bytes) and xid == self._xid:
+            self.refusals.append(self.refusal(error, index=self.first, message=self._messages))
         else:
             self.refusals.append(self.refusal(error))
 
@@ -100,8 +106,25 @@ class Part:
             message=error.request if message is None else message,
         )
 
-    def _encode(self, index: int) -> bytes:
-        xid = self._xid + 1 + index
-        if self.bundled:
-            return encode_bundle_add(self._bundle_id, ATOMIC_ORDERED, self._messages[index], xid=xid)
-        return stamp(self._messages[index], xid)
+    def _beginning(self) -> bytes:
+        if isinstance(self._messages, bytes):
+            return stamp(self._messages, self._xid)
+        return encode_bundle_open(SHARED_BUNDLE, xid=self._xid)
+
+    def _quoted(self, request: bytes) -> tuple[int, bytes] | None:
+        """Find the message that an error quotes, whole or its beginning, wrapping included."""
+        quoted = request[ADD_OVERHEAD + HEADER_LENGTH :]
+        messages = self._unwrapped
+        if not quoted or not messages:
+            return None
+        # OVS works in order, so what is refused next comes after what was refused before.
+        begin = self._search_from
+        for index in chain(range(begin, len(messages)), range(begin)):
+            if messages[index].startswith(quoted, HEADER_LENGTH):
+                self._search_from = index + 1
+                return index, messages[index]
+        return None
+
+    @cached_property
+    def _unwrapped(self) -> Sequence[bytes]:
+        return () if isinstance(self._messages, bytes) else list(self._messages)

@@ -2,16 +2,17 @@
 """One switch as a state machine: bytes in, events and bytes out. It knows no socket, clock, loop or os-ken.
 
     IDLE ──observe()──► OBSERVING ──last part──► IDLE, Observed or ObserveRefused
-    IDLE ──apply()────► SENDING a part of a step: [open,] messages, barrier
+    IDLE ──apply()────► SENDING a part of a step: [open,] messages, barrier; at once: open, messages, commit
                           │ barrier, no error ──► bundle: COMMITTING     TLV: next part
                           │ barrier, errors ────► bundle: DISCARDING     TLV: IDLE, Refused
+                          │ reply to commit ────► at once: as from COMMITTING
                         COMMITTING ──reply──► next part, or IDLE, Applied
                           │ error ──► IDLE, Refused (OVS has dropped the bundle)
                         DISCARDING ──reply or error──► IDLE, Refused
     any ──close()──► CLOSED
 
-A small bundle takes two round trips: {open, messages, barrier}, {commit}. `request` goes on beside all that.
-Messages are wrapped only when they are about to leave, a chunk at a time: memory stays flat.
+A small bundle takes two round trips, {open, messages, barrier}, {commit}, or one if it is committed at once.
+`request` goes on beside all that. Messages leave a chunk at a time: memory stays flat.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
+from ovs_geneve.openflow.bundle import SHARED_XID, Wrapped
 from ovs_geneve.openflow.events import (
     Answered,
     Applied,
@@ -40,11 +42,11 @@ from ovs_geneve.openflow.messages import (
     stamp,
 )
 from ovs_geneve.openflow.observation import XIDS, Observation
-from ovs_geneve.openflow.part import Part
+from ovs_geneve.openflow.part import PART_XIDS, Part
 from ovs_geneve.openflow.tlv_table import TlvCommand, encode_tlv_mod
 
 FIRST_XID = 0x8000_0000
-LAST_XID = 0xFFFF_FFEF
+LAST_XID = SHARED_XID
 "A session's xids lie between these two; others on the same connection keep below or above them."
 
 _REQUEST_XIDS = 2
@@ -88,7 +90,6 @@ class Session:
         self._chunk = chunk
         self._state = State.IDLE
         self._xid = FIRST_XID
-        self._bundle_id = 0
         self._outgoing: deque[bytes] = deque()
         self._observation: Observation | None = None
         self._parts: Iterator[Part] = iter(())
@@ -167,18 +168,15 @@ class Session:
     def _split(self, steps: tuple[Step, ...]) -> Iterator[Part]:
         for number, step in enumerate(steps):
             if isinstance(step, Bundle):
-                for first in range(0, len(step.messages), self._bundle_limit):
-                    yield self._bundle_part(number, first, step.messages)
+                first = 0
+                for run in Wrapped.of(step.messages).split(self._bundle_limit):
+                    xid = self._take_xids(PART_XIDS)
+                    yield Part(run, step=number, xid=xid, first=first, at_once=step.at_once)
+                    first += len(run)
             elif step.maps:
                 command = TlvCommand.ADD if isinstance(step, MapTlv) else TlvCommand.DELETE
                 message = encode_tlv_mod(command, step.maps)
-                yield Part(step=number, messages=(message,), xid=self._take_xids(Part.xids(1)))
-
-    def _bundle_part(self, number: int, first: int, messages: Sequence[bytes]) -> Part:
-        chosen = messages[first : first + self._bundle_limit]
-        self._bundle_id = self._bundle_id % 0xFFFF_FFFF + 1
-        xid = self._take_xids(Part.xids(len(chosen)))
-        return Part(step=number, messages=chosen, xid=xid, first=first, bundle_id=self._bundle_id)
+                yield Part(message, step=number, xid=self._take_xids(PART_XIDS))
 
     def _next_part(self) -> list[Event]:
         self._part = next(self._parts, None)
@@ -195,7 +193,7 @@ class Session:
             return self._all_received(part)
         if xid != part.end_xid:
             return []  # the reply to open, or an error that the barrier reply will follow
-        if self._state is State.COMMITTING and not part.refusals:
+        if (self._state is State.COMMITTING or part.at_once) and not part.refusals:
             return self._next_part()
         return self._refuse(part)
 

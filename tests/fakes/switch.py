@@ -35,6 +35,9 @@ _SET_FIELD, _GROUP = 25, 22
 _DELETE_STRICT = 4
 _GROUP_DELETE = 2
 
+FAIL_AT_COMMIT = frozenset({"OFPFMFC_TABLE_FULL", "OFPBAC_BAD_OUT_GROUP"})
+"Errors that OVS finds only when it carries a bundle out, and that take all of it with them."
+
 Rule = Callable[[bytes], str | None]
 "Given a FLOW_MOD or GROUP_MOD, the name of the error it gets, None to take it."
 
@@ -68,8 +71,8 @@ class FakeBridge:
                 return self._map(maps)
             case UnmapTlv(maps):
                 return self._unmap(maps)
-            case Bundle(messages):
-                return self._bundle(messages)
+            case Bundle(messages, at_once):
+                return self._bundle(messages, at_once)
 
     def observed(self) -> Observed:
         """Return what the bridge reports of ours; flows of others are not in the answer, their groups are."""
@@ -108,14 +111,16 @@ class FakeBridge:
         self.tlv_maps -= frozenset(maps)
         return ()
 
-    def _bundle(self, messages: Sequence[bytes]) -> tuple[Refusal, ...]:
+    def _bundle(self, messages: Sequence[bytes], at_once: bool) -> tuple[Refusal, ...]:
         flows, groups = dict(self.flows), dict(self.groups)
         refusals = []
         for index, message in enumerate(messages):
             error = self.refuse(message) or self._take(message, flows, groups)
+            if error in FAIL_AT_COMMIT and at_once:
+                return (*refusals, _refusal(error, message, index))
             if error:
                 refusals.append(_refusal(error, message, index))
-        if not refusals:
+        if at_once or not refusals:
             self.flows, self.groups = flows, groups
         return tuple(refusals)
 

@@ -29,21 +29,28 @@ def flows(network: NetworkView) -> Iterator[Flow]:
     yield _flood(network, Table.RECEIVE, (local,))
 
 
-def groups(network_key: int, endpoints: Iterable[Address], port_keys: Iterable[int]) -> Iterator[GroupEntry]:
-    """Yield a network's two groups for a host: `endpoints` of the other hosts, `port_keys` of its own ports."""
-    to_hosts = [_to_host(endpoint) for endpoint in endpoints]
-    to_ports = [
-        Bucket(actions=(SetField(DESTINATION_PORT, key), Resubmit(Table.POLICY))) for key in port_keys
-    ]
-    for purpose, buckets in ((GroupPurpose.REMOTE, to_hosts), (GroupPurpose.LOCAL, to_ports)):
-        number = group_id(network_key, purpose)
-        yield GroupEntry(group_id=number, kind=GroupKind.ALL, buckets=tuple(buckets))
+def remote_group(network_key: int, endpoints: Iterable[Address]) -> GroupEntry:
+    """Return what copies a network's packets to the other hosts that have ports of it, at `endpoints`."""
+    buckets = tuple([_to_host(endpoint) for endpoint in endpoints])
+    return GroupEntry(
+        group_id=group_id(network_key, GroupPurpose.REMOTE), kind=GroupKind.ALL, buckets=buckets
+    )
+
+
+def local_group(network_key: int, port_keys: Iterable[int]) -> GroupEntry:
+    """Return what copies a network's packets to its ports on this host."""
+    buckets = tuple([_to_port(key) for key in port_keys])
+    return GroupEntry(group_id=group_id(network_key, GroupPurpose.LOCAL), kind=GroupKind.ALL, buckets=buckets)
 
 
 @lru_cache(maxsize=16_384)
 def _to_host(endpoint: Address) -> Bucket:
     # A host that joins changes the group of every other one: of 800 hosts, 640,000 buckets with 800 contents.
     return Bucket(actions=to_endpoint(endpoint))
+
+
+def _to_port(key: int) -> Bucket:
+    return Bucket(actions=(SetField(DESTINATION_PORT, key), Resubmit(Table.POLICY)))
 
 
 def _flood(network: NetworkView, table: Table, actions: tuple[Action, ...]) -> Flow:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from controller.compiler import cookies, groups
 from controller.compiler.cookies import OWNER, OWNER_COOKIE, OWNER_MASK, Feature, cookie, is_ours, parse
-from controller.compiler.fragments import seal_flow
 from controller.compiler.groups import GroupPurpose, group_id, network_key_of
 from controller.compiler.pipeline import TUNNEL_OFPORT, Priority, Table
 from controller.intent.checks.option_policies import MAX_PRIORITY as MAX_POLICY_PRIORITY
@@ -17,6 +16,7 @@ from controller.intent.model import MAX_KEY
 from ovs_geneve.openflow.actions import Output
 from ovs_geneve.openflow.flow import MAX_GROUP, MAX_PRIORITY, Flow, Match
 from ovs_geneve.openflow.template import message_key
+from tests.builders import seal_flow
 
 KEYS = st.integers(0, MAX_KEY)
 

@@ -9,6 +9,9 @@ import pytest
 
 from controller.compiler.cookies import Feature, parse
 from controller.compiler.pipeline import Table
+from controller.hoststate import EncodedFlow, flows_of
+from ovs_geneve.openflow.bundle import ADD_OVERHEAD
+from ovs_geneve.openflow.messages import MessageType
 from tests.builders import Fabric, bind, delete, drop_policy, host, network, policy, port, put, small_fabric
 
 
@@ -101,15 +104,15 @@ def test_flows_that_concern_no_local_port_are_the_same_object_on_every_host() ->
     """Encoded once, held by reference."""
     fabric = small_fabric()
     fabric.do(put("hv3", host("192.0.2.3")), put("more", port("blue", 3)), bind("more", "hv3"))
-    flows = [fabric.compiler.desired(name).flows for name in ("hv1", "hv2", "hv3")]
-    shared = [key for key in flows[0] if all(key in other for other in flows[1:])]
-    same = [key for key in shared if all(other[key] is flows[0][key] for other in flows[1:])]
-    assert len(same) == len(counts_of_shared(fabric, shared))
-    ways = [flow for key, flow in flows[0].items() if key in flows[1] and flow is flows[1][key]]
-    assert any(parse(flow.cookie).feature == Feature.REMOTE for flow in ways)
+    hosts = [flows_by_block(fabric, name) for name in ("hv1", "hv2", "hv3")]
+    holders = Counter(block for flows in hosts for block in flows)
+    shared = [flow for block, flows in hosts[0].items() if holders[block] > 1 for flow in flows]
+    alone = {flow for block, flows in hosts[0].items() if holders[block] == 1 for flow in flows}
+    assert any(parse(flow.cookie).feature == Feature.REMOTE for flow in shared)
+    assert not any(alone.intersection(flows) for other in hosts[1:] for flows in other.values())
 
 
-def counts_of_shared(fabric: Fabric, keys) -> list[bytes]:
-    """Return the keys whose flow has the same bytes on the three hosts."""
-    flows = [fabric.compiler.desired(name).flows for name in ("hv1", "hv2", "hv3")]
-    return [key for key in keys if len({host_flows[key].message for host_flows in flows}) == 1]
+def flows_by_block(fabric: Fabric, name: str) -> dict[int, list[EncodedFlow]]:
+    """Return a host's flows by the object that holds their bytes."""
+    blocks = fabric.compiler.installation(name).blocks
+    return {id(b): list(flows_of(b)) for b in blocks if b.data[ADD_OVERHEAD + 1] == MessageType.FLOW_MOD}

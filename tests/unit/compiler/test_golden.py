@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from controller.compiler import fragments, parts
+from controller.compiler import parts, port_flows
 from controller.compiler.cookies import Feature, parse
+from controller.compiler.features import local_port, neighbours, tunnel
+from controller.compiler.fragments import seal_group
 from controller.compiler.pipeline import Table
-from controller.hoststate import EncodedFlow, EncodedGroup
-from controller.intent.model import Kind
+from controller.compiler.stencil import seal_flows
+from controller.compiler.views import PortView
+from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
+from controller.intent.model import Address, Kind
+from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.flow import Flow, GroupEntry
 from ovs_geneve.openflow.text import render_flow, render_group
 from tests.builders import Fabric, bind, drop_policy, host, network, policy, port, put, schema
@@ -90,23 +95,38 @@ SCENARIOS = (
 
 
 class Recorder:
-    """Remembers what was encoded, so that it can be shown as text."""
+    """Remembers what was encoded, so that it can be shown as text; stands in for `port_flows`, which it checks."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.flows: dict[EncodedFlow, Flow] = {}
         self.groups: dict[EncodedGroup, GroupEntry] = {}
-        self._seal_flow, self._seal_group = fragments.seal_flow, fragments.seal_group
-        monkeypatch.setattr(fragments, "seal_flow", self._flow)
-        monkeypatch.setattr(parts, "seal_flow", self._flow)
+        monkeypatch.setattr(parts, "seal_flows", self._seal)
         monkeypatch.setattr(parts, "seal_group", self._group)
+        monkeypatch.setattr(parts, "port_flows", self)
 
-    def _flow(self, flow: Flow, *rest) -> EncodedFlow:
-        sealed = self._seal_flow(flow, *rest)
-        self.flows[sealed] = flow
-        return sealed
+    def answers(self, port: PortView) -> Block:
+        block = self._seal(neighbours.flows(port), Feature.NEIGHBOURS, port.key)
+        assert block == port_flows.answers(port)
+        return block
+
+    def way(self, port: PortView, endpoint: Address) -> Block:
+        block = self._seal((tunnel.remote_port_flow(port, endpoint),), Feature.REMOTE, port.key)
+        assert block == port_flows.way(port, endpoint)
+        return block
+
+    def local(self, port: PortView, ofport: int) -> Block:
+        block = self._seal(local_port.flows(port, ofport), Feature.LOCAL, port.key, port.salt)
+        assert block == port_flows.local(port, ofport)
+        return block
+
+    def _seal(self, flows: Iterable[Flow], *rest) -> Block:
+        flows = tuple(flows)
+        block = seal_flows(flows, *rest)
+        self.flows.update(zip(flows_of(block), flows, strict=True))
+        return block
 
     def _group(self, entry: GroupEntry) -> EncodedGroup:
-        sealed = self._seal_group(entry)
+        sealed = seal_group(entry)
         self.groups[sealed] = entry
         return sealed
 

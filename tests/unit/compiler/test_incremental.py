@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
+from controller.compiler.compile import HostView
 from controller.errors import IntentError
-from controller.hoststate import HostState
+from controller.hoststate import HostState, Observed
 from controller.intent.commands import Command, evaluate
 from controller.intent.model import Kind
 from tests.builders import EMPTY, Fabric, apply_delta, bind, delete, host, network, port, put, schema, unbind
@@ -41,6 +42,20 @@ class Mirrored:
             assert clashing_keys(self.fabric, name) == [], name
             assert whole.desired(name) == compiler.desired(name), name
             assert self.bridges.get(name, EMPTY) == compiler.desired(name), name
+            self._check_forms(name)
+
+    def _check_forms(self, name: str) -> None:
+        """The bytes that fill an empty bridge, and the quick comparison, say the same as the state."""
+        view = HostView(self.fabric.compiler, name)
+        state, whole = view.state(), view.installation()
+        messages = [message for block in whole.blocks for message in block.messages()]
+        wanted = [held.message for held in (*state.groups.values(), *state.flows.values())]
+        assert sorted(messages) == sorted(wanted), name
+        assert whole.tlv_maps == state.tlv_maps, name
+        cookies = {key: flow.cookie for key, flow in state.flows.items()}
+        groups = {number: group.content for number, group in state.groups.items()}
+        assert view.is_met(Observed(tlv_maps=state.tlv_maps, flows=cookies, groups=groups)), name
+        assert not view.is_met(Observed(tlv_maps=state.tlv_maps, flows={**cookies, b"key": 1}, groups=groups))
 
 
 def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
@@ -48,8 +63,7 @@ def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
     compiler = fabric.compiler
     counts = Counter(
         flow.key
-        for layer in compiler._layers_of.get(name, ())
-        for fragment in compiler._fragments(layer, name)
+        for fragment in compiler._layers.fragments(name, compiler._layers.of(name))
         for flow in fragment.flows
     )
     return [key for key, count in counts.items() if count > 1]
@@ -153,8 +167,8 @@ def test_cost_of_a_port_does_not_grow_with_the_fabric() -> None:
     """A port more on a network of 25 hosts: the same few parts, and the same few flows a host, as on five."""
     costs = {size: _cost_of_a_port(size) for size in (5, 25)}
     for size, (parts, elsewhere, at_home) in costs.items():
-        # The port itself (declared and bound, then plugged in) and its host's flood groups.
-        assert parts == 3, size
+        # What all hosts have of the port, what its own has (bound, then plugged in), and that one's flood group.
+        assert parts == 4, size
         # Elsewhere: ARP answer, ND answers for the declared and the link-local address, and the way to it.
         assert elsewhere == {4}, size
         assert at_home == (3, 24, 1), size
@@ -193,7 +207,7 @@ def test_moved_port_touches_its_two_hosts_groups_and_one_flow_elsewhere() -> Non
         )
     before = fabric.compiler.parts_compiled
     deltas = fabric.do(bind("a1", "hv2"))
-    assert fabric.compiler.parts_compiled - before == 3
+    assert fabric.compiler.parts_compiled - before == 4
     assert {len(d.flows) for name, d in deltas.items() if name not in ("hv1", "hv2")} == {1}
     assert {name for name, d in deltas.items() if d.groups} == {"hv1", "hv2"}
 
@@ -270,7 +284,7 @@ def test_host_that_joins_a_network_costs_the_others_a_group_each() -> None:
         )
     before = fabric.compiler.parts_compiled
     deltas = fabric.do(put("new", port("blue", 99)), bind("new", "hv0"))
-    # The port, and the flood groups of the 26 hosts.
-    assert fabric.compiler.parts_compiled - before == 27
+    # The port (elsewhere, here), the group of its host's ports, and of each of the 26 hosts the group of the others.
+    assert fabric.compiler.parts_compiled - before == 29
     others = {(len(d.flows), len(d.groups)) for name, d in deltas.items() if name != "hv0"}
     assert others == {(1, 1)}

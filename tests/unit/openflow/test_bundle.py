@@ -4,15 +4,18 @@ import pytest
 from ovs_geneve.errors import DecodeError, EncodeError
 from ovs_geneve.openflow.bundle import (
     ATOMIC_ORDERED,
+    SHARED_XID,
+    Block,
     BundleControl,
     BundleFlags,
+    Wrapped,
     decode_bundle_control,
     encode_bundle_add,
     encode_bundle_commit,
     encode_bundle_discard,
     encode_bundle_open,
 )
-from ovs_geneve.openflow.messages import decode_header
+from ovs_geneve.openflow.messages import MessageType, decode_header, encode_message
 
 # `ovs-ofctl -O OpenFlow15 --bundle add-flows` 3.1 with one flow, and vswitchd's answer to the opening.
 OPEN = bytes.fromhex("06210010000000070000000000000003")
@@ -54,3 +57,29 @@ def test_the_longest_message_that_fits():
 def test_what_is_no_control_message_is_refused(message):
     with pytest.raises(DecodeError):
         decode_bundle_control(message)
+
+
+def test_blocks_hold_the_messages_they_were_made_of():
+    messages = [encode_message(MessageType.FLOW_MOD, bytes(length)) for length in (40, 0, 200)]
+    block = Block.of(*messages)
+    assert list(block.messages()) == messages
+    assert block.data.count(SHARED_XID.to_bytes(4)) == 2 * len(messages)
+    assert block.ends[-1] == len(block.data)
+
+
+def test_wrapped_messages_are_a_sequence_of_the_messages():
+    messages = [encode_message(MessageType.FLOW_MOD, b"%d" % number) for number in range(7)]
+    wrapped = Wrapped([Block.of(*messages[:3]), Block.of(), Block.of(*messages[3:])])
+    assert len(wrapped) == 7
+    assert list(wrapped) == messages
+    assert wrapped[4] == messages[4]
+    assert Wrapped.of(wrapped) is wrapped
+    assert list(Wrapped.of(messages)) == messages
+
+
+def test_splitting_keeps_blocks_whole_and_their_order():
+    blocks = [Block.of(*[encode_message(MessageType.FLOW_MOD, b"%d" % n)] * n) for n in (3, 1, 5, 2, 2)]
+    runs = list(Wrapped(blocks).split(4))
+    assert [len(run) for run in runs] == [4, 5, 4]
+    assert [block for run in runs for block in run.blocks] == blocks
+    assert list(Wrapped(()).split(4)) == []

@@ -65,6 +65,35 @@ def test_a_small_bundle_takes_two_round_trips():
     assert session.state is State.IDLE
 
 
+def test_a_bundle_that_is_committed_at_once_takes_one_round_trip():
+    session, switch = Session(), OvsModel()
+    assert session.apply([Bundle(messages(3), at_once=True)]) == []
+    events, trips = settle(session, switch)
+    assert (events, trips) == ([Applied()], 1)
+    assert switch.installed == [b"0", b"1", b"2"]
+
+
+def test_what_is_refused_of_a_bundle_committed_at_once_is_left_out():
+    session, switch = Session(), OvsModel()
+    (refused,) = apply(
+        session, switch, Bundle([*messages(2), message(REFUSED), message(b"after")], at_once=True)
+    )
+    assert isinstance(refused, Refused)
+    assert [(refusal.index, refusal.message) for refusal in refused.refusals] == [(2, message(REFUSED))]
+    assert switch.installed == [b"0", b"1", b"after"]
+    (refused,) = apply(session, switch, Bundle([*messages(2), message(FAILS)], at_once=True), MapTlv((MAP,)))
+    assert [(refusal.name, refusal.index) for refusal in refused.refusals] == [("OFPFMFC_TABLE_FULL", 2)]
+    assert len(switch.installed) == 3
+    assert switch.mapped == []
+    assert (switch.bundles, session.state) == ({}, State.IDLE)
+
+
+def test_long_steps_committed_at_once_go_one_after_another():
+    session, switch = Session(bundle_limit=4, chunk=100), OvsModel()
+    assert apply(session, switch, Bundle(messages(10), at_once=True)) == [Applied()]
+    assert switch.installed == [b"%d" % number for number in range(10)]
+
+
 def test_the_map_is_acknowledged_before_the_flows_leave():
     session, switch = Session(), OvsModel()
     session.apply([MapTlv((MAP,)), Bundle(messages(1))])

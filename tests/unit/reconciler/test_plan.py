@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.compiler.cookies import Feature
-from controller.compiler.fragments import seal_flow, seal_group
+from controller.compiler.fragments import seal_group
 from controller.hoststate import HostDelta, HostState, Observed, difference
 from controller.reconciler.plan import excluding, plan
 from ovs_geneve.openflow.actions import Group, Output, SetField
@@ -15,6 +15,7 @@ from ovs_geneve.openflow.events import Bundle, MapTlv, UnmapTlv
 from ovs_geneve.openflow.fields import REG0, tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match
 from ovs_geneve.openflow.tlv_table import TlvMap
+from tests.builders import seal_flow
 from tests.fakes.switch import FakeBridge
 
 OURS = 0x6E << 24

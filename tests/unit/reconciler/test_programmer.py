@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from controller.compiler.compile import HostView
 from controller.compiler.cookies import parse
 from controller.errors import IntentError
 from controller.intent.commands import Command
@@ -32,7 +33,7 @@ class Rig:
         self.progress = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.programmer = Programmer(
-            lambda: fabric.compiler.desired(host), self._progressed, lambda *timer: self.timers.append(timer)
+            HostView(fabric.compiler, host), self._progressed, lambda *timer: self.timers.append(timer)
         )
         self.channel = self.new_channel()
 
@@ -55,7 +56,7 @@ class Rig:
 
     def enqueue(self, delta) -> None:
         if delta:
-            self.programmer.enqueue(delta, self.fabric.intent.revision)
+            self.programmer.enqueue(lambda: delta, self.fabric.intent.revision)
 
     def fire(self) -> None:
         timers, self.timers = self.timers, []
@@ -141,7 +142,49 @@ def test_changes_fold_while_one_is_under_way(settled: Rig) -> None:
         settled.do(put("new", port("blue", last, f"10.0.0.{last}")))
     asked = len(settled.channel.asked)
     settled.channel.settle()
-    assert len(settled.channel.asked) == asked + 1, "nine changes were not one"
+    assert settled.programmer.phase is Phase.GATHERING
+    settled.do(put("new", port("blue", 60, "10.0.0.60")))
+    assert len(settled.channel.asked) == asked
+    settled.fire()
+    settled.channel.settle()
+    assert len(settled.channel.asked) == asked + 1, "ten changes were not one"
+    assert settled.in_sync
+
+
+def test_a_change_alone_never_waits(settled: Rig) -> None:
+    """Not even behind another one: only several that came meanwhile are a burst."""
+    for last in (50, 51):
+        settled.do(put("new", port("blue", last, f"10.0.0.{last}")))
+    settled.channel.settle()
+    assert settled.in_sync
+    assert settled.timers == []
+
+
+def test_bundles_wait_longer_while_a_burst_goes_on(settled: Rig) -> None:
+    waits = []
+    settled.do(put("new", port("blue", 50, "10.0.0.50")))
+    for last in range(100, 120, 2):
+        settled.do(put("new", port("blue", 50, f"10.0.0.{last}")))
+        settled.do(put("new", port("blue", 50, f"10.0.0.{last + 1}")))
+        settled.channel.settle()
+        waits += [delay for delay, _ in settled.timers]
+        settled.fire()
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] <= 0.1
+    settled.channel.settle()
+    assert settled.programmer.phase is Phase.IDLE
+
+
+def test_connection_that_ends_while_more_is_waited_for(settled: Rig) -> None:
+    for last in (50, 51, 52):
+        settled.do(put("new", port("blue", last, f"10.0.0.{last}")))
+    settled.channel.settle()
+    assert settled.programmer.phase is Phase.GATHERING
+    assert settled.programmer.behind_since is not None
+    settled.disconnect()
+    settled.fire()
+    settled.connect()
+    settled.channel.settle()
     assert settled.in_sync
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -47,11 +48,16 @@ class Links:
 
     def __init__(self) -> None:
         self.enrolled: set[str] = set()
+        self.released: list[str] = []
 
     def enrol(self, declared) -> None:
         self.enrolled.add(declared.name)
 
     def release(self, name: str) -> None:
+        self.enrolled.discard(name)
+        self.released.append(name)
+
+    def forget(self, name: str) -> None:
         self.enrolled.discard(name)
 
 
@@ -61,8 +67,8 @@ class Rig:
     def __init__(self) -> None:
         self.intent = Intent()
         self.binder, self.links = Binder(), Links()
-        self.timers: list[Callable[[], None]] = []
-        self.reconciler = Reconciler(self.binder, self.links, lambda _, action: self.timers.append(action))
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.reconciler = Reconciler(self.binder, self.links, lambda *timer: self.timers.append(timer))
         self.bridges: dict[int, FakeBridge] = {}
         self.channels: dict[int, FakeChannel] = {}
 
@@ -91,13 +97,16 @@ class Rig:
         self.reconciler.switch_disconnected(dpid, channel)
 
     def settle(self) -> None:
+        """Let all switches answer, and the moment pass for which bundles wait in a burst."""
         while any(channel.waiting for channel in self.channels.values()):
             for channel in self.channels.values():
                 channel.settle()
+            self.fire(within=0.1)
 
-    def fire(self) -> None:
-        timers, self.timers = self.timers, []
-        for action in timers:
+    def fire(self, within: float = math.inf) -> None:
+        due = [timer for timer in self.timers if timer[0] <= within]
+        self.timers = [timer for timer in self.timers if timer[0] > within]
+        for _, action in due:
             action()
 
     def in_sync(self, name: str, dpid: int) -> bool:
@@ -353,6 +362,26 @@ async def test_acknowledged_ends_when_the_host_goes(rig: Rig) -> None:
     rig.fire()
     async with asyncio.timeout(1):
         await waiters[0]
+
+
+def test_only_hosts_that_are_served_are_kept_equal(rig: Rig) -> None:
+    """Hosts that another controller serves are let go as they are: no flow goes, none is looked after."""
+    rig.settle()
+    asked = len(rig.channels[2].asked)
+    rig.reconciler.serve(frozenset({"hv1"}))
+    assert rig.links.enrolled == {"hv1"}
+    assert rig.links.released == []
+    rig.do(put("new", port("blue", 50, "10.0.0.50")), bind("new", "hv2"))
+    rig.report("hv2", 2, db1=5, new=6)
+    rig.settle()
+    assert rig.in_sync("hv1", 1)
+    assert len(rig.channels[2].asked) == asked
+    assert set(rig.reconciler.programmers) == {"hv1"}
+    rig.reconciler.serve(None)
+    rig.report("hv2", 2, db1=5, new=6)
+    rig.settle()
+    assert rig.links.enrolled == {"hv1", "hv2"}
+    assert rig.in_sync("hv2", 2)
 
 
 def test_switch_that_does_not_answer_delays_nobody_else(rig: Rig) -> None:

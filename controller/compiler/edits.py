@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an update does to hosts: fragments that go and come, worked out flow by flow only when a host asks. Pure.
+
+Hosts to which the same happens share one `HostChange`, and so its delta and the bytes that carry it: a port more in a
+network is planned once, not once a host. A host that is not connected asks for nothing and costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.compiler.fragments import Fragment
+from controller.hoststate import HostDelta
+from ovs_geneve.openflow.tlv_table import TlvMap
+
+
+@dataclass(slots=True, eq=False)
+class HostChange:
+    """What some hosts must change. Shared, so nobody alters it or its delta."""
+
+    gone: Sequence[Fragment] = ()
+    come: Sequence[Fragment] = ()
+    tlv_maps: frozenset[TlvMap] | None = None
+    _delta: HostDelta | None = None
+
+    def delta(self) -> HostDelta:
+        """Return it flow by flow."""
+        if self._delta is None:
+            self._delta = HostDelta(tlv_maps=self.tlv_maps)
+            self._delta.replace_flows(
+                (flow for fragment in self.gone for flow in fragment.flows),
+                (flow for fragment in self.come for flow in fragment.flows),
+            )
+            self._delta.replace_groups(
+                (group for fragment in self.gone for group in fragment.groups),
+                (group for fragment in self.come for group in fragment.groups),
+            )
+        return self._delta
+
+
+@dataclass(slots=True)
+class Edits:
+    """What happens to one host, being collected."""
+
+    gone: list[Fragment] = field(default_factory=list)
+    come: list[Fragment] = field(default_factory=list)
+    tlv_maps: frozenset[TlvMap] | None = None
+
+
+def changes_of(edits: Mapping[str, Edits]) -> dict[str, HostChange]:
+    """Return the change of each host that has one; hosts with the same edits get the same."""
+    shared: dict[tuple[object, ...], HostChange] = {}
+    changes = {}
+    for host, edit in edits.items():
+        if edit.gone or edit.come or edit.tlv_maps is not None:
+            what = tuple(map(id, edit.gone)), tuple(map(id, edit.come)), edit.tlv_maps
+            change = shared.get(what)
+            if change is None:
+                change = shared[what] = HostChange(edit.gone, edit.come, edit.tlv_maps)
+            changes[host] = change
+    return changes
