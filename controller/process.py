@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import chain
 
 import uvicorn
 
@@ -57,16 +58,21 @@ class ControllerProcess:
 
     async def submit(self, command: Put | Delete) -> Result:
         """Decide on a command and store what it changes; a port whose interface is plugged is bound with it."""
+        (outcome,) = await self.submit_all((command,))
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def submit_all(self, commands: Iterable[Put | Delete]) -> list[Result | BaseException]:
+        """Decide on commands in their order, each for itself, as `submit` does."""
+        begun = [self._enqueue(command) for command in commands]
+        await asyncio.gather(*chain.from_iterable(begun), return_exceptions=True)
+        return [_outcome(*answers) for answers in begun]
+
+    def _enqueue(self, command: Put | Delete) -> tuple[asyncio.Future[Result], ...]:
         stored = self._service.enqueue(command)
         bind = self._binder.follow_up(command)
-        if bind is None:
-            return await stored
-        bound = self._service.enqueue(bind)
-        await asyncio.wait((stored, bound))
-        # Refused, the port stays where it is: the binder looks again.
-        revision = None if bound.exception() else bound.result().revision
-        result = stored.result()
-        return result if revision is None else replace(result, revision=revision)
+        return (stored,) if bind is None else (stored, self._service.enqueue(bind))
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
@@ -154,6 +160,18 @@ class _Server(uvicorn.Server):
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+
+
+def _outcome(
+    stored: asyncio.Future[Result], bound: asyncio.Future[Result] | None = None
+) -> Result | BaseException:
+    error = stored.exception()
+    if error is not None:
+        return error
+    # A binding that was refused leaves the port where it is: the binder looks again.
+    if bound is None or bound.exception() is not None:
+        return stored.result()
+    return replace(stored.result(), revision=bound.result().revision)
 
 
 def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Config:

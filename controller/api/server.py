@@ -13,6 +13,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
 from controller.api import handlers, problems
+from controller.api.apply import apply
 from controller.api.backend import Controller
 from controller.errors import IntentError, StoreUnavailable
 
@@ -33,6 +34,7 @@ def create_app(backend: Controller) -> Litestar:
             handlers.Ports,
             handlers.OptionSchemas,
             handlers.OptionPolicies,
+            apply,
             handlers.tunnels,
             handlers.status,
             handlers.openapi,
