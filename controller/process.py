@@ -108,8 +108,10 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
     """Run everything but the REST server, for the duration of the context."""
     settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(EmbeddedDatabase(settings.state_directory))
-        store = OvsdbStore(database.remote)
+        remote = settings.store
+        if remote is None:
+            remote = (await stack.enter_async_context(EmbeddedDatabase(settings.state_directory))).remote
+        store = OvsdbStore(remote)
         stack.push_async_callback(store.close)
         service = IntentService(store)
         await service.start()

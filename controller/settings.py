@@ -15,6 +15,8 @@ class Settings:
 
     state_directory: Path
     "The intent's database and our Unix sockets; only root may look inside."
+    store: str | None = None
+    "Where the intent is kept, as OVSDB remotes, comma-separated; None keeps it in a database of our own."
     rest: str = "127.0.0.1:6680"
     "ADDRESS:PORT of the REST API, or unix:PATH."
     ovsdb: str | None = None

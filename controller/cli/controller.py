@@ -25,6 +25,9 @@ _DEFAULT_STATE = Path("/var/lib/ovs-geneve")
     help="Directory of the intent's database and the Unix sockets.",
 )
 @click.option(
+    "--store", help="OVSDB that keeps the intent, such as the members of a cluster: tcp:192.0.2.1:6641,tcp:…"
+)
+@click.option(
     "--rest", default="127.0.0.1:6680", show_default=True, help="ADDRESS:PORT of REST, or unix:PATH."
 )
 @click.option("--ovsdb", help="Where hosts call in, such as ptcp:6640:127.0.0.1, besides STATE/ovsdb.sock.")
