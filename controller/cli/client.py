@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -59,9 +59,9 @@ class Client:
             yield from page["items"]
             cursor = page.get("next")
 
-    def put(self, path: str, document: Mapping[str, Any], **query: str) -> httpx.Response:
-        """PUT an object."""
-        return self._ask("PUT", path, document=document, query=query)
+    def post(self, path: str, documents: Sequence[Mapping[str, Any]], **query: str) -> httpx.Response:
+        """POST many documents."""
+        return self._ask("POST", path, document=documents, query=query)
 
     def delete(self, path: str, **query: str) -> None:
         """DELETE an object."""
@@ -88,6 +88,12 @@ def collection_of(kind: str) -> str:
     if kind not in COLLECTIONS:
         raise click.UsageError(f"{kind!r} is no kind: want one of {', '.join(COLLECTIONS)}")
     return COLLECTIONS[kind]
+
+
+def kind_of(kind: str) -> str:
+    """Return the singular of a kind, spelled either way; refuse others."""
+    collection = collection_of(kind)
+    return next(one for one, many in COLLECTIONS.items() if many == collection)
 
 
 def server_option(command: Callable[..., None]) -> Callable[..., None]:
