@@ -10,10 +10,10 @@ from controller.collector import Collector
 
 @pytest.fixture(autouse=True)
 def restored():
-    before = list(gc.callbacks)
+    before = list(gc.callbacks), gc.get_threshold()
     yield
     gc.unfreeze()
-    assert gc.callbacks == before
+    assert (gc.callbacks, gc.get_threshold()) == before
 
 
 def test_what_is_there_at_the_start_is_frozen_and_thaws_at_the_end():
