@@ -7,7 +7,6 @@ This and the command line are the only places where concrete parts meet.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ import uvicorn
 
 from controller.api.server import create_app
 from controller.app import GeneveApp
+from controller.collector import Collector
 from controller.compiler.compile import recompute
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
@@ -61,7 +61,15 @@ class ControllerProcess:
 
     async def submit(self, command: Put | Delete) -> Result:
         """Decide on a command and store what it changes; a port whose interface is plugged is bound with it."""
-        return await self._service.submit(command, then=self._binder.follow_up(command))
+        return await self._enqueue(command)
+
+    async def submit_all(self, commands: Iterable[Put | Delete]) -> Sequence[Result | BaseException]:
+        """Decide on commands in their order, each for itself, as `submit` does."""
+        begun = [self._enqueue(command) for command in commands]
+        return await asyncio.gather(*begun, return_exceptions=True)
+
+    def _enqueue(self, command: Put | Delete) -> asyncio.Future[Result]:
+        return self._service.enqueue(command, then=self._binder.follow_up(command))
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
@@ -136,10 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, reconciler)
             stack.push_async_callback(keeper.stop)
-        # What is loaded now stays for long: the collector need not look at it over and over.
-        gc.collect()
-        gc.freeze()
-        stack.callback(gc.unfreeze)
+        stack.enter_context(Collector())
         yield ControllerProcess(service, binder, reconciler, hosts)
 
 

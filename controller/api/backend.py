@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from controller.compiler.recompute import Recomputation
@@ -26,6 +26,9 @@ class Controller(Protocol):
 
     async def submit(self, command: Put | Delete) -> Result:
         """Decide on a command and store what it changes; IntentError or StoreUnavailable otherwise."""
+
+    async def submit_all(self, commands: Sequence[Put]) -> Sequence[Result | BaseException]:
+        """Decide on commands in their order, each for itself; a result or the error of each."""
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""

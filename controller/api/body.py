@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
@@ -17,6 +17,8 @@ from litestar.exceptions import HTTPException
 
 from controller.errors import IntentError
 from controller.intent.checks.documents import pointer
+
+T = TypeVar("T")
 
 # "Expected `int`, got `str` - at `$.fields[0].bits`"
 _PLACE = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$", re.DOTALL)
@@ -48,18 +50,24 @@ class DocumentInvalid(IntentError):
 
 @dataclass(frozen=True, slots=True)
 class CheckBody:
-    """Looks at the body of a PUT before Litestar does (a before_request hook)."""
+    """Looks at the body of a PUT or POST before Litestar does (a before_request hook)."""
 
     document: Any
-    "The struct that the body has to fit."
+    "What the body has to fit: a struct, or a list."
 
     async def __call__(self, request: Request[Any, Any, Any]) -> None:
         """Raise for a body that is no such document."""
-        if request.method != "PUT":
+        if request.method not in ("PUT", "POST"):
             return
-        if request.content_type[0] != "application/json":
-            raise HTTPException("want Content-Type: application/json", status_code=415)
+        check_content_type(request)
         decode(await request.body(), self.document)
+
+
+def check_content_type(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body that does not say it is JSON."""
+    said = next((value for name, value in request.scope["headers"] if name == b"content-type"), b"")
+    if said.partition(b";")[0].strip().lower() != b"application/json":
+        raise HTTPException("want Content-Type: application/json", status_code=415)
 
 
 def decode(raw: bytes, document: Any) -> Any:
@@ -67,7 +75,7 @@ def decode(raw: bytes, document: Any) -> Any:
     try:
         return msgspec.json.decode(raw, type=document)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error), raw) from error
+        raise _refusal(str(error), _parse(raw)) from error
     except UnicodeDecodeError as error:
         raise DocumentInvalid(f"not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
@@ -76,25 +84,40 @@ def decode(raw: bytes, document: Any) -> Any:
         raise DocumentInvalid(str(error)) from error
 
 
-def _refusal(message: str, raw: bytes) -> DocumentInvalid:
+def convert(value: Any, document: type[T]) -> T:
+    """Read a part of a parsed body as a struct; raise DocumentInvalid."""
+    try:
+        return msgspec.convert(value, document)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), value) from error
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None  # a number beyond all types, or nesting beyond all sense
+
+
+def _refusal(message: str, body: Any) -> DocumentInvalid:
     place = _PLACE.search(message)
     reason = message[: place.start()] if place else message
-    at = _resolve(place["path"] if place else "", reason, raw)
+    at = _resolve(place["path"] if place else "", reason, body)
     if named := _NAMED.search(reason):
         at += pointer(named["name"])
     return DocumentInvalid(reason.replace("`", ""), pointer=at)
 
 
-def _resolve(path: str, reason: str, raw: bytes) -> str:
+def _resolve(path: str, reason: str, body: Any) -> str:
     """Turn msgspec's path into a pointer; for [...] look which key holds what is complained about."""
     steps = [match["key"] or match["any"] or int(match["index"]) for match in _STEP.finditer(path)]
     got = _GOT.search(reason)
     wanted = got["got"] if got else None
+    places = _expand(body, steps)
     try:
-        places = _expand(msgspec.json.decode(raw), steps)
-    except (msgspec.DecodeError, RecursionError):
-        return ""  # a number beyond all types, or nesting beyond all sense: there is no place to show
-    return next((pointer(*taken) for taken, value in places if _fits(value, wanted)), "")
+        return next((pointer(*taken) for taken, value in places if _fits(value, wanted)), "")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return ""  # the body could not be parsed: there is no place to show
 
 
 def _expand(value: Any, steps: list[str | int]) -> Iterator[tuple[tuple[str | int, ...], Any]]:

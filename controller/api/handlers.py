@@ -38,14 +38,14 @@ from controller.intent.commands import Delete, Put
 from controller.intent.model import AnyObject, Kind, object_id
 from controller.reconciler.status import Truth
 
-_Backend = NamedDependency[SkipValidation[Controller]]
+Backend = NamedDependency[SkipValidation[Controller]]
 _Name = FromPath[str]
 _Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="Objects a page.")]
-_Wait = Annotated[
+Wait = Annotated[
     str | None,
     QueryParameter(description='"programmed": answer when every bridge concerned acknowledged it.'),
 ]
-_Timeout = Annotated[str, QueryParameter(description="How long to wait: 5s, 500ms. Then the answer is 202.")]
+Timeout = Annotated[str, QueryParameter(description="How long to wait: 5s, 500ms. Then the answer is 202.")]
 _IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="The ETag it must have.")]
 _IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match", description="*: only create.")]
 
@@ -58,7 +58,7 @@ class Collection(Routes):
     @get("/", summary="List")
     async def list_objects(
         self,
-        backend: _Backend,
+        backend: Backend,
         limit: _Limit = 100,
         cursor: Annotated[str, QueryParameter(description="`next` of the page before.")] = "",
         label: Annotated[
@@ -80,18 +80,18 @@ class Collection(Routes):
         )
 
     @get("/{name:str}", summary="Get")
-    async def get_object(self, backend: _Backend, name: _Name) -> Response[ObjectView[Document]]:
+    async def get_object(self, backend: Backend, name: _Name) -> Response[ObjectView[Document]]:
         """Get one object."""
         return _shown(backend, self._find(backend, name), 200)
 
     @put("/{name:str}", summary="Create or replace", status_code=200)
     async def put_object(
         self,
-        backend: _Backend,
+        backend: Backend,
         name: _Name,
         data: JSONBody[Document],
-        wait: _Wait = None,
-        timeout: _Timeout = "5s",
+        wait: Wait = None,
+        timeout: Timeout = "5s",
         if_match: _IfMatch = None,
         if_none_match: _IfNoneMatch = None,
     ) -> Response[ObjectView[Document]]:
@@ -113,16 +113,16 @@ class Collection(Routes):
         if waits:
             hosts = backend.hosts_concerned(held)
             await _acknowledged(backend, hosts, held, result.revision, seconds)
-            status = status if _is_programmed(backend, held) else 202
+            status = status if is_programmed(backend, held) else 202
         return _shown(backend, held, status)
 
     @delete("/{name:str}", summary="Delete", status_code=204)
     async def delete_object(
         self,
-        backend: _Backend,
+        backend: Backend,
         name: _Name,
-        wait: _Wait = None,
-        timeout: _Timeout = "5s",
+        wait: Wait = None,
+        timeout: Timeout = "5s",
         if_match: _IfMatch = None,
     ) -> Response[None]:
         """Take the object away."""
@@ -196,19 +196,19 @@ class OptionPolicies(Collection):
 
 
 @get("/tunnels", summary="Tunnels", tags=["status"])
-async def tunnels(backend: _Backend) -> TunnelListView:
+async def tunnels(backend: Backend) -> TunnelListView:
     """List the pairs of hosts that have a network in common."""
     return tunnels_view(backend)
 
 
 @get("/status", summary="Status", tags=["status"])
-async def status(backend: _Backend) -> ControllerView:
+async def status(backend: Backend) -> ControllerView:
     """Show the controller and its hosts, strangers that called in among them."""
     return controller_view(backend)
 
 
 @post("/debug/recompute", summary="Recompute", tags=["status"], status_code=200)
-async def recompute(backend: _Backend) -> RecomputationView:
+async def recompute(backend: Backend) -> RecomputationView:
     """Compile everything from nothing, beside the running controller, and say what differs: nothing should."""
     return recomputation_view(await backend.recompute())
 
@@ -220,7 +220,7 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", summary="Can requests be served", tags=["status"])
-async def readyz(backend: _Backend) -> Response[dict[str, str]]:
+async def readyz(backend: Backend) -> Response[dict[str, str]]:
     """Answer 200 when commands can be stored, 503 with the reason when not."""
     ready, reason = backend.ready()
     body = {"status": "ok"} if ready else {"status": "not ready", "reason": reason}
@@ -245,7 +245,8 @@ async def _acknowledged(
     return True
 
 
-def _is_programmed(backend: Controller, held: AnyObject) -> bool:
+def is_programmed(backend: Controller, held: AnyObject) -> bool:
+    """Tell whether all bridges concerned hold an object."""
     return all(c.status is Truth.TRUE for c in backend.conditions(held) if c.type == "Programmed")
 
 

@@ -23,18 +23,32 @@ AnyRequest = Request[Any, Any, Any]
 
 def intent_refused(_: AnyRequest, error: IntentError) -> Response[Problem]:
     """Answer a command that the intent refuses."""
-    return _answer(
-        error.http_status,
-        error.code,
-        error.reason,
-        pointer=error.pointer,
-        holder=error.holder,
-    )
+    return _response(intent_problem(error))
 
 
 def store_unavailable(_: AnyRequest, error: StoreUnavailable) -> Response[Problem]:
     """Answer while nothing can be stored."""
-    return _answer(503, "store-unavailable", str(error), headers={"Retry-After": "1"})
+    return _response(store_problem(error), headers={"Retry-After": "1"})
+
+
+def intent_problem(error: IntentError, at: str = "") -> Problem:
+    """Describe why a command is refused; `at` points to its document in the body."""
+    return _problem(
+        error.http_status, error.code, error.reason, pointer=at + error.pointer, holder=error.holder
+    )
+
+
+def store_problem(error: StoreUnavailable, at: str = "") -> Problem:
+    """Describe why nothing can be stored."""
+    return _problem(503, "store-unavailable", str(error), pointer=at)
+
+
+def fault_problem(what: str, error: BaseException, at: str = "") -> Problem:
+    """Describe a fault of ours without telling its insides, which go to the log."""
+    _log.error("%s failed", what, exc_info=error)
+    return _problem(
+        500, "internal-error", "the controller failed on this request; its log says how", pointer=at
+    )
 
 
 def parameters_invalid(_: AnyRequest, error: ValidationException) -> Response[Problem]:
@@ -42,7 +56,8 @@ def parameters_invalid(_: AnyRequest, error: ValidationException) -> Response[Pr
     extra = error.extra if isinstance(error.extra, list) and error.extra else [{}]
     first = extra[0] if isinstance(extra[0], Mapping) else {}
     message = str(first.get("message") or error.detail)
-    return _answer(400, "parameter-invalid", f"{first.get('source')} {first.get('key')}: {message}")
+    detail = f"{first.get('source')} {first.get('key')}: {message}"
+    return _response(_problem(400, "parameter-invalid", detail))
 
 
 def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
@@ -50,25 +65,16 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected(request, error)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return _answer(error.status_code, code, error.detail, headers=error.headers or {})
+    return _response(_problem(error.status_code, code, error.detail), headers=error.headers)
 
 
 def unexpected(request: AnyRequest, error: Exception) -> Response[Problem]:
     """Answer a fault of ours, without telling its insides."""
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(500, "internal-error", "the controller failed on this request; its log says how")
+    return _response(fault_problem(f"{request.method} {request.url.path}", error))
 
 
-def _answer(
-    status: int,
-    code: str,
-    detail: str,
-    *,
-    pointer: str = "",
-    holder: str = "",
-    headers: Mapping[str, str] | None = None,
-) -> Response[Problem]:
-    problem = Problem(
+def _problem(status: int, code: str, detail: str, *, pointer: str = "", holder: str = "") -> Problem:
+    return Problem(
         type=f"/problems/{code}",
         title=code.replace("-", " ").capitalize(),
         status=status,
@@ -76,4 +82,7 @@ def _answer(
         pointer=pointer,
         holder=holder,
     )
-    return Response(problem, status_code=status, media_type=_MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def _response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response[Problem]:
+    return Response(problem, status_code=problem.status, media_type=_MEDIA_TYPE, headers=dict(headers or {}))

@@ -6,7 +6,8 @@ Unknown fields are refused. What the fields mean is in `controller.intent.model`
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -125,6 +126,32 @@ class OptionPolicyDocument(_Document, kw_only=True):
 
 
 Document = HostDocument | NetworkDocument | PortDocument | OptionSchemaDocument | OptionPolicyDocument
+
+
+class NameDocument(Struct):
+    """What a document of a bulk request has besides the keys of its kind."""
+
+    kind: Literal["host", "network", "port", "option-schema", "option-policy"]
+    name: str
+
+
+class LooseName(Struct):
+    """The same, of a document that may be wrong."""
+
+    kind: Any = ""
+    name: Any = ""
+
+
+NAME_KEYS = frozenset(NameDocument.__struct_fields__)
+
+DOCUMENTS: Mapping[str, type[Document]] = {
+    "host": HostDocument,
+    "network": NetworkDocument,
+    "port": PortDocument,
+    "option-schema": OptionSchemaDocument,
+    "option-policy": OptionPolicyDocument,
+}
+"The document of each kind."
 
 
 class ConditionView(Struct):
@@ -262,3 +289,23 @@ class Problem(Struct, kw_only=True, omit_defaults=True):
     detail: str
     pointer: Annotated[str, Meta(description="RFC 6901 pointer into the document sent.")] = ""
     holder: Annotated[str, Meta(description="The object in the way, as kind/name.")] = ""
+
+
+class AppliedView(Struct, kw_only=True, omit_defaults=True):
+    """What became of one document of a bulk request."""
+
+    kind: str
+    name: str
+    status: Annotated[int, Meta(description="The status that a PUT of it would have been answered with.")]
+    outcome: Literal["created", "configured", "unchanged", "refused"]
+    revision: Annotated[int | UnsetType, Meta(description="Of the object; its ETag.")] = UNSET
+    problem: Annotated[
+        Problem | UnsetType, Meta(description="Its pointer is into the array sent, such as /3/mac.")
+    ] = UNSET
+
+
+class ApplyView(Struct, kw_only=True):
+    """What became of a bulk request, document by document, in their order."""
+
+    revision: Annotated[int, Meta(description="Of the whole intent afterwards.")]
+    items: list[AppliedView]

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from secrets import token_hex
 
 from litestar import Litestar, Router
-from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
@@ -14,12 +13,14 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
 from controller.api import handlers, problems
+from controller.api.apply import apply
 from controller.api.backend import Controller
 from controller.errors import IntentError, StoreUnavailable
 
 MAX_BODY = 1 << 20
 "Bytes; the largest document is a few kilobytes."
 
+_REQUEST_ID = b"x-request-id"
 _MAX_REQUEST_ID = 128
 
 
@@ -33,6 +34,7 @@ def create_app(backend: Controller) -> Litestar:
             handlers.Ports,
             handlers.OptionSchemas,
             handlers.OptionPolicies,
+            apply,
             handlers.tunnels,
             handlers.status,
             handlers.recompute,
@@ -67,5 +69,6 @@ def create_app(backend: Controller) -> Litestar:
 async def _add_request_id(message: Message, scope: Scope) -> None:
     """Give every answer, those of no route too, the X-Request-Id of its request, or one of ours."""
     if message["type"] == "http.response.start":
-        request_id = Headers.from_scope(scope).get("x-request-id") or uuid4().hex
-        MutableScopeHeaders(message)["X-Request-Id"] = request_id[:_MAX_REQUEST_ID]
+        told = next((value for name, value in scope["headers"] if name == _REQUEST_ID), b"")
+        request_id = told[:_MAX_REQUEST_ID] or token_hex(16).encode()
+        message["headers"] = [*message["headers"], (_REQUEST_ID, request_id)]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -59,13 +59,11 @@ class Client:
             yield from page["items"]
             cursor = page.get("next")
 
-    def put(self, path: str, document: Mapping[str, Any], **query: str) -> httpx.Response:
-        """PUT an object."""
-        return self._ask("PUT", path, document=document, query=query)
-
-    def post(self, path: str) -> Any:
-        """POST to a path under /v1, without a body."""
-        return self._ask("POST", path, query={}).json()
+    def post(
+        self, path: str, documents: Sequence[Mapping[str, Any]] | None = None, **query: str
+    ) -> httpx.Response:
+        """POST, many documents or nothing."""
+        return self._ask("POST", path, document=documents, query=query)
 
     def delete(self, path: str, **query: str) -> None:
         """DELETE an object."""
@@ -92,6 +90,12 @@ def collection_of(kind: str) -> str:
     if kind not in COLLECTIONS:
         raise click.UsageError(f"{kind!r} is no kind: want one of {', '.join(COLLECTIONS)}")
     return COLLECTIONS[kind]
+
+
+def kind_of(kind: str) -> str:
+    """Return the singular of a kind, spelled either way; refuse others."""
+    collection = collection_of(kind)
+    return next(one for one, many in COLLECTIONS.items() if many == collection)
 
 
 def server_option(command: Callable[..., None]) -> Callable[..., None]:

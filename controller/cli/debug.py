@@ -20,7 +20,7 @@ def recompute(server: str) -> None:
 
     The controller goes on meanwhile. Status 1 when anything differs.
     """
-    found = Client(server).post("debug/recompute")
+    found = Client(server).post("debug/recompute").json()
     for one in found["disagreements"]:
         click.echo(f"{one['fault']}: {one['what']} (on {', '.join(one['hosts'])})")
     click.echo(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import click
@@ -12,12 +12,15 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.client import Client, Refused, collection_of, server_option
+from controller.cli.client import Client, collection_of, kind_of, server_option
 from controller.cli.yaml_documents import read_documents
 
 _WAIT_SECONDS = 30
 
-ACCEPTED, NOT_FOUND = 202, 404
+_REQUEST_BYTES = 200_000
+"About 1,000 ports; the controller takes 1 MiB."
+
+ACCEPTED = 202
 
 
 @click.command("apply")
@@ -25,24 +28,47 @@ ACCEPTED, NOT_FOUND = 202, 404
 @click.option("--wait", is_flag=True, help="Until every bridge concerned acknowledged it.")
 @server_option
 def apply(source: IO[str], wait: bool, server: str) -> None:
-    """Create or replace the objects of a file, in its order."""
+    """Create or replace the objects of a file, in its order; those that are refused keep no other from it."""
     client = Client(server)
-    query = _waiting(wait)
-    for number, (kind, name, document) in enumerate(read_documents(source), 1):
-        try:
-            path = f"{collection_of(kind)}/{name}"
-            before = _revision(client, path)
-            answer = client.put(path, document, **query)
-        except click.ClickException as error:
-            where = f"{source.name}, document {number}, {kind}/{name}"
-            raise click.ClickException(f"{where}: {error.message}") from error
-        after = answer.json()["revision"]
-        word = "created" if before is None else "unchanged" if before == after else "configured"
-        click.echo(f"{kind}/{name} {word}")
-        if answer.status_code == ACCEPTED:
-            raise click.ClickException(
-                f"{kind}/{name} is not programmed: {_conditions(answer.json()['status'])}"
-            )
+    documents = [
+        {"kind": kind_of(kind), "name": name, **document} for kind, name, document in read_documents(source)
+    ]
+    failed = False
+    for number, item in enumerate(_applied(client, documents, wait), 1):
+        name, problem = f"{item['kind']}/{item['name']}", _what_failed(client, item)
+        if problem:
+            failed = True
+            click.echo(f"Error: {source.name}, document {number}, {name}: {problem}", err=True)
+        else:
+            click.echo(f"{name} {item['outcome']}")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _applied(client: Client, documents: Iterable[Mapping[str, Any]], wait: bool) -> Iterator[dict[str, Any]]:
+    """Send documents, many in a request; yield what became of each."""
+    part, size = list[Mapping[str, Any]](), 0
+    for document in documents:
+        length = len(json.dumps(document))
+        if part and size + length > _REQUEST_BYTES:
+            yield from client.post("apply", part, **_waiting(wait)).json()["items"]
+            part, size = [], 0
+        part.append(document)
+        size += length
+    if part:
+        yield from client.post("apply", part, **_waiting(wait)).json()["items"]
+
+
+def _what_failed(client: Client, item: Mapping[str, Any]) -> str:
+    """Say why a document was refused, or what keeps its object from being programmed; nothing when all is well."""
+    if item["outcome"] == "refused":
+        problem = item["problem"]
+        _, _, place = problem["pointer"].removeprefix("/").partition("/")
+        return f"/{place}: {problem['detail']}" if place else str(problem["detail"])
+    if item["status"] != ACCEPTED:
+        return ""
+    view = client.get(f"{collection_of(item['kind'])}/{item['name']}")
+    return f"{item['outcome']}, but not programmed: {_conditions(view['status'])}"
 
 
 @click.command("get")
@@ -99,16 +125,6 @@ def status(server: str) -> None:
 
 def _waiting(wait: bool) -> dict[str, str]:
     return {"wait": "programmed", "timeout": f"{_WAIT_SECONDS}s"} if wait else {}
-
-
-def _revision(client: Client, path: str) -> int | None:
-    try:
-        revision: int = client.get(path)["revision"]
-    except Refused as error:
-        if error.status == NOT_FOUND:
-            return None
-        raise
-    return revision
 
 
 def _print(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

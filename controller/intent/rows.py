@@ -152,7 +152,7 @@ def _encode_spec(spec: Spec, row_of: Reference) -> dict[str, Input]:
         case PortSpec():
             return {
                 "network": row_of(Kind.NETWORK, spec.network),
-                "mac": ":".join(f"{octet:02x}" for octet in spec.mac.to_bytes(6, "big")),
+                "mac": spec.mac.to_bytes(6, "big").hex(":"),
                 "addresses": _encode_addresses(spec.addresses),
                 "interface_id": spec.interface_id,
                 "values": _encode_values(spec.values),

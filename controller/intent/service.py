@@ -103,12 +103,17 @@ class IntentService:
         tell yet; every command may be sent again. A caller that is cancelled meanwhile leaves its
         command in the batch.
         """
-        if self._writer is None:
-            raise StoreUnavailable("the controller is stopping")
+        return await self.enqueue(command, then)
+
+    def enqueue(self, command: Command, then: Command | None = None) -> asyncio.Future[Result]:
+        """Submit without waiting: commands that are enqueued in one go share commits."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(command=command, then=then, answer=answer))
-        self._wake.set()
-        return await answer
+        if self._writer is None:
+            answer.set_exception(StoreUnavailable("the controller is stopping"))
+        else:
+            self._waiting.append(_Waiting(command=command, then=then, answer=answer))
+            self._wake.set()
+        return answer
 
     async def _write(self) -> None:
         try:

@@ -69,14 +69,19 @@ def _check_addresses(intent: Intent, name: str, spec: PortSpec) -> None:
         if address.is_loopback:
             raise Invalid("address-not-unicast", f"{address} never leaves a host", pointer=at)
         holder = intent.port_by_address(spec.network, address)
-        check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {address}", at=at)
+        _check_address_free(holder, name, address, at)
         maker = _mac_of(address)
         if maker is not None:
             holder = intent.port_by_mac(spec.network, maker)
-            check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {address}", at=at)
+            _check_address_free(holder, name, address, at)
     own = link_local(spec.mac)
     holder = intent.port_by_address(spec.network, own)
-    check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {own}", at="/mac")
+    _check_address_free(holder, name, own, "/mac")
+
+
+def _check_address_free(holder: str | None, name: str, address: Address, at: str) -> None:
+    if holder is not None:  # else there is no sentence to make: an IPv6 address takes 6 us to render
+        check_free(holder, Kind.PORT, name, code="address-taken", what=f"address {address}", at=at)
 
 
 def _mac_of(address: Address) -> int | None:
@@ -101,4 +106,4 @@ def _check_interface_id(intent: Intent, name: str, spec: PortSpec) -> None:
 def _mac_text(mac: int) -> str:
     if not 0 <= mac < 1 << 48:
         return f"{mac:#x}"
-    return ":".join(f"{octet:02x}" for octet in mac.to_bytes(6, "big"))
+    return mac.to_bytes(6, "big").hex(":")

@@ -70,7 +70,7 @@ class Controller:
 
     def clear(self):
         for collection in ("option-policies", "ports", "networks", "option-schemas", "hosts"):
-            for one in self.http.get(f"/v1/{collection}").json()["items"]:
+            for one in self.http.get(f"/v1/{collection}?limit=1000").json()["items"]:
                 self.http.delete(f"/v1/{collection}/{one['name']}").raise_for_status()
 
     def close(self):
@@ -226,6 +226,37 @@ def test_kill_loses_nothing(controller):
     assert [(one["spec"], one["revision"]) for one in again] == [
         (one["spec"], one["revision"]) for one in views
     ]
+
+
+def test_many_documents_are_stored_in_few_transactions_and_outlive_a_kill(controller):
+    ports = [
+        {"kind": "port", "name": f"p{n}", "network": "blue", "mac": f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}"}
+        for n in range(600)
+    ]
+    documents = [
+        {"kind": "option-schema", "name": "context", **SCHEMA},
+        {"kind": "network", "name": "blue", "options": ["context"]},
+        *ports,
+        {"kind": "port", "name": "twin", "network": "blue", "mac": ports[0]["mac"]},
+        {"kind": "port", "name": "web1", **PORT, "mac": "02:00:00:00:ff:01"},
+    ]
+    before = transactions(controller)
+    items = controller.http.post("/v1/apply", json=documents).raise_for_status().json()["items"]
+    assert [item["status"] for item in items] == [201] * 602 + [409, 201]
+    assert items[602]["problem"]["pointer"] == "/602/mac"
+    # One for the schema, three for the rest: 256 documents each at most.
+    assert transactions(controller) - before == 4
+
+    assert controller.stop(signal.SIGKILL)[0] == -signal.SIGKILL
+    controller.start()
+    again = controller.http.post("/v1/apply", json=documents).raise_for_status().json()["items"]
+    assert [item["outcome"] for item in again] == ["unchanged"] * 602 + ["refused", "unchanged"]
+    assert [item.get("revision") for item in again] == [item.get("revision") for item in items]
+
+
+def transactions(controller):
+    """Count the records in the log of the intent's database (ovsdb(5), "File Format")."""
+    return (controller.state / "intent.db").read_bytes().count(b"OVSDB JSON ")
 
 
 def test_a_second_controller_on_the_same_state(controller):

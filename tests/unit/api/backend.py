@@ -42,6 +42,12 @@ class FakeController:
             raise self.refusal
         return await self.service.submit(command)
 
+    async def submit_all(self, commands):
+        if self.refusal is not None:
+            return [self.refusal for _ in commands]
+        answers = map(self.service.enqueue, commands)
+        return await asyncio.gather(*answers, return_exceptions=True)
+
     def conditions(self, held):
         return (ACCEPTED, self.programmed)
 

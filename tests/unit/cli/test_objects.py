@@ -7,6 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from controller.cli import objects
 from controller.cli.main import main
 from tests.unit.api.backend import PENDING, STRANGER
 
@@ -54,7 +55,38 @@ def test_apply_says_what_became_of_each(run):
     assert changed.output.splitlines()[-1] == "port/web1 configured"
 
 
-def test_apply_stops_at_the_first_refusal(run, served):
+def test_apply_names_each_refusal_and_applies_the_rest(run, served):
+    text = TOPOLOGY.replace("vni: 100", "vni: 0") + "---\nkind: network\nname: red\n"
+    answer = run("apply", "-f", "-", text=text)
+    assert answer.exit_code == 1
+    created = ["host/hv1", "option-schema/context", "network/red"]
+    assert answer.stdout.splitlines() == [f"{name} created" for name in created]
+    network, port = answer.stderr.splitlines()
+    assert network == "Error: <stdin>, document 3, network/blue: /vni: 0: want 1 to 16777215"
+    assert port == "Error: <stdin>, document 4, port/web1: /network: there is no network blue"
+    assert sorted(served.backend.intent.networks) == ["red"]
+
+
+def test_a_file_of_any_size(run, served, monkeypatch):
+    monkeypatch.setattr(objects, "_REQUEST_BYTES", 100)
+    documents = [f"kind: network\nname: n{number:03}" for number in range(20)]
+    answer = run("apply", "-f", "-", text="\n---\n".join([*documents, "kind: network\nname: Bad"]))
+    assert answer.stdout.splitlines() == [f"network/n{number:03} created" for number in range(20)]
+    assert "document 21, network/Bad: /name:" in answer.stderr
+    assert len(served.backend.intent.networks) == 20
+
+
+def test_nothing_of_a_file_is_applied_that_cannot_be_read(run, served):
+    assert run("apply", "-f", "-", text="kind: network\nname: a\n---\nkind: [").exit_code == 1
+    assert run("apply", "-f", "-", text="kind: network\nname: a\n---\nkind: flow\nname: x").exit_code == 2
+    assert not served.backend.intent.networks
+
+
+def test_apply_takes_plurals(run):
+    assert run("apply", "-f", "-", text="kind: networks\nname: a").output == "network/a created\n"
+
+
+def test_apply_tells_a_refusal_with_its_place(run, served):
     answer = run("apply", "-f", "-", text=TOPOLOGY.replace("vni: 100", "vni: 0"))
     assert answer.exit_code == 1
     for part in ("document 3", "network/blue", "/vni", "want 1 to 16777215"):

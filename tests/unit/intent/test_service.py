@@ -126,6 +126,18 @@ async def test_many_go_in_batches_of_bounded_size():
         assert len(service.intent.ports) == count
 
 
+async def test_a_burst_takes_few_commits_and_the_first_waits_for_no_other():
+    """Whoever comes alone is stored alone, at once; those who come meanwhile share what follows."""
+    store = SlowStore(fabric())
+    async with running(store) as service:
+        first = asyncio.create_task(service.submit(put("p0", port("blue", 1000))))
+        await store.begun.wait()
+        burst = [service.enqueue(put(f"p{n}", port("blue", 1000 + n))) for n in range(1, 501)]
+        results = await asyncio.gather(first, *burst)
+    assert [len(commit) for commit in store.commits] == [1, MAX_BATCH, 500 - MAX_BATCH]
+    assert all(result.created for result in results)
+
+
 async def test_a_failed_commit_fails_its_batch_and_nothing_is_seen_of_it():
     store = SlowStore(fabric())
     async with running(store) as service:
