@@ -54,6 +54,8 @@ class FakeSwitch(asyncio.Protocol):
         self._dialling: asyncio.Task[None] | None = None
         self._rest = b""
         self._sticks = False
+        self._unsaid = b""
+        "What a switch that got stuck has yet to answer."
 
     @property
     def is_connected(self) -> bool:
@@ -84,12 +86,13 @@ class FakeSwitch(asyncio.Protocol):
         """Read no more from the next flow on, or go on."""
         self._sticks = sticks
         if not sticks and self._transport is not None:
+            self._transport.write(self._unsaid)
             self._transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._rest = b""
+        self._rest = self._unsaid = b""
         self.since_connect = 0
         transport.write(encode_hello())
 
@@ -120,6 +123,7 @@ class FakeSwitch(asyncio.Protocol):
         self.messages += adds
         if adds and self._sticks:
             self._transport.pause_reading()
+            self._unsaid = b"".join(answers)
         elif answers:
             self._transport.write(b"".join(answers))
 

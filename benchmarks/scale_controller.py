@@ -66,6 +66,9 @@ class FakeHosts:
     def release(self, name: str) -> None:
         self._hosts.discard(name)
 
+    def forget(self, name: str) -> None:
+        self._hosts.discard(name)
+
     def strangers(self) -> tuple[WaitingHost, ...]:
         return ()
 
@@ -94,7 +97,8 @@ class FakeHosts:
     async def _programmed(self) -> None:
         """Wait until every switch has acknowledged all, and tell the parent how long everything took."""
         programmers = self.reconciler.programmers
-        while not all(p.phase is Phase.IDLE and p.behind_since is None for p in programmers.values()):
+        # Looking now and then costs it less than to be told a thousand times.
+        while not all(p.phase is Phase.IDLE and p.behind_since is None for p in programmers.values()):  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)
         self.stamp("programmed")
         tell(self.phases)
@@ -121,4 +125,4 @@ async def main(folder: str, openflow: str, rest: str, layout: Layout) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4], Layout(*map(int, sys.argv[4:]))))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], Layout(*map(int, sys.argv[4:]))))

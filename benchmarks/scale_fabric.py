@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,10 @@ class Fabric:
     def check(self) -> None:
         """Raise unless every watched switch holds exactly what the compiler wants, once all is quiet."""
         for host in self.watched:
-            wanted = self.desired(host)
-            wait_until(
-                lambda h=host, w=wanted: self.switches.ask("held", dpid=dpid_of(h)) == w,
-                f"{host} holds what it should",
-                _SETTLED,
-                pause=0.1,
-            )
+            wait_until(partial(self._is_right, host), f"{host} holds what it should", _SETTLED, pause=0.1)
+
+    def _is_right(self, host: str) -> bool:
+        return self.desired(host) == self.switches.ask("held", dpid=dpid_of(host))
 
     def add_and_delete(self, networks: Sequence[int]) -> Latencies:
         """Add one port to each network, one after the other, then delete them."""
@@ -124,7 +122,10 @@ class Fabric:
         """Declare the spare port of a network; return when every host of it has acknowledged it."""
         path = f"/v1/ports/{spare_name(network)}"
         answer = self.client.ask("PUT", f"{path}?wait=programmed", self.layout.spare_document(network))
+        deadline = time.monotonic() + _SETTLED
         while not _is_programmed(answer):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path}: not programmed after {_SETTLED} s")
             answer = self.client.ask("GET", path)
 
     def delete(self, network: int) -> None:
@@ -199,5 +200,5 @@ def _phases(began: float, stamps: dict[str, dict[str, float]]) -> dict[str, Phas
 def _is_programmed(answer: Answer) -> bool:
     if answer.status >= 300:
         raise RuntimeError(f"not added: {answer}")
-    conditions = {one["type"]: one["status"] for one in answer.json()["status"]["conditions"]}
-    return conditions["Bound"] == conditions["Programmed"] == "True"
+    conditions: dict[str, str] = {one["type"]: one["status"] for one in answer.json()["status"]["conditions"]}
+    return conditions.get("Bound") == "True" and conditions.get("Programmed") == "True"
