@@ -95,6 +95,9 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
     """Run everything but the REST server, for the duration of the context."""
     settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        # What is loaded and compiled stays for long: the collector would look at it over and over, now and later.
+        gc.disable()
+        stack.callback(gc.enable)
         database = await stack.enter_async_context(EmbeddedDatabase(settings.state_directory))
         store = OvsdbStore(database.remote)
         stack.push_async_callback(store.close)
@@ -120,9 +123,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         reconciler.start(service.intent)
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
-        # What is loaded now stays for long: the collector need not look at it over and over.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         stack.callback(gc.unfreeze)
         yield ControllerProcess(service, binder, reconciler, hosts)
 
