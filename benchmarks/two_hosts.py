@@ -15,8 +15,9 @@ from typing import Any
 from benchmarks.daemons import cpu_seconds, wait_until
 from benchmarks.datapath import BRIDGE, purge
 from controller.compiler.pipeline import TUNNEL_NAME
-from controller.lab import Datapath, Lab, LabHost, LabSettings, commands
+from controller.lab import Datapath, Lab, LabHost, LabSettings, commands, links, namespaces
 from controller.lab.beside import ControllerBeside
+from controller.lab.ovs_host import UNDERLAY_BRIDGE, UNDERLAY_LINK
 from controller.lab.settings import interface_name
 
 SOURCE, TARGET = "a", "b"
@@ -96,6 +97,7 @@ def two_hosts(name: str, folder: Path) -> Iterator[TwoHosts]:
         # By what they are, not only by what we know of: a signal may come while one is being started.
         stack.callback(lambda: commands.end(commands.controllers_of(state)))
         lab = stack.enter_context(Lab.up(settings))
+        _join(lab)
         controller = stack.enter_context(ControllerBeside(state))
         for host in lab.hosts:
             endpoint = {"address": str(host.endpoint)}
@@ -123,6 +125,21 @@ def dumped(lab: Lab) -> FlowSet:
         name: "".join(sorted(f"{line.strip()}\n" for line in dump.splitlines() if "cookie=" in line))
         for name, dump in dumps.items()
     }
+
+
+def _join(lab: Lab) -> None:
+    # As in the OVN benchmark. A switch in between would cost: the kernel passes a packet on in its sender's CPU time.
+    first, second = lab.hosts
+    link, far = UNDERLAY_LINK, second.namespace
+    for host in lab.hosts:
+        host.vsctl("del-port", UNDERLAY_BRIDGE, link)
+        namespaces.inside(host.namespace, lambda: links.delete_links(link))
+    namespaces.inside(
+        first.namespace, lambda: links.add_veth(link, peer=link, peer_namespace=far, mtu=first.mtu)
+    )
+    for host in lab.hosts:
+        namespaces.inside(host.namespace, lambda: links.set_up(link))
+        host.vsctl("add-port", UNDERLAY_BRIDGE, link)
 
 
 def _plug(lab: Lab, controller: ControllerBeside, host: LabHost, port: str) -> None:
