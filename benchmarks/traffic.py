@@ -78,11 +78,11 @@ def received_bytes(lab: Lab, port: str) -> int:
 
 
 def ping(lab: Lab, source: str, address: str, count: int, interval: float = 0.01) -> list[float]:
-    """Return the round-trip times of pings in milliseconds; RuntimeError if one was lost."""
+    """Return the round-trip times of pings in milliseconds; RuntimeError if most were lost."""
     line = ["ping", "-n", "-c", str(count), "-i", str(interval), "-W", "1", address]
     done = lab.exec(source, line, timeout=count * interval + 30)
     times = [float(each) for each in re.findall(r"time=([\d.]+) ms", done.stdout)]
-    if len(times) != count:
+    if len(times) <= count / 2:
         raise RuntimeError(f"ping {address}: {done.stdout[-300:]}")
     return times
 
