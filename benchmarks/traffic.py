@@ -20,18 +20,21 @@ from controller.lab import Lab, commands, namespaces
 from controller.lab.settings import workload_namespace
 from controller.lab.workload import INTERFACE
 
-_FIRST_PORT = 20000
-_BULK_PORT = 19999
+_PORTS = range(1024, 65024)
+_BULK_PORT = 5201
 _PIECE = bytes(1 << 18)
 _PATIENCE = 10.0
 
 
 @contextmanager
 def connections(lab: Lab, source: str, target: str, address: str, count: int) -> Iterator[None]:
-    """Hold TCP connections from one workload to as many ports of another; a byte has gone both ways on each."""
+    """Hold TCP connections from one workload to as many ports of another; a byte has gone both ways on each.
+
+    The ports are spread: of neighbouring ones OVS covers many by a prefix, and a flow that matches a port goes unseen.
+    """
     allow_files(4 * count + 200)
     with ExitStack() as stack:
-        ports = range(_FIRST_PORT, _FIRST_PORT + count)
+        ports = _PORTS[:: len(_PORTS) // count][:count]
         listeners = [_listen(lab, target, address, port, stack) for port in ports]
         clients = [_connect(lab, source, address, port, stack) for port in ports]
         for listener, client in zip(listeners, clients, strict=True):
