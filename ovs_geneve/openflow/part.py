@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ovs_geneve.openflow.bundle import (
     ATOMIC_ORDERED,
-    encode_bundle_add,
+    encode_bundle_adds,
     encode_bundle_commit,
     encode_bundle_discard,
     encode_bundle_open,
@@ -40,6 +40,7 @@ class Part:
         self.refusals: list[Refusal] = []
         self._bundle_id = bundle_id
         self._messages = messages
+        self._waiting = iter(messages)
         self._xid = xid
         self._sent = 0
         self._complete = False
@@ -60,12 +61,8 @@ class Part:
         pieces: list[bytes] = []
         if self._sent == 0 and self.bundled:
             pieces.append(encode_bundle_open(self._bundle_id, xid=self._xid))
-        end = len(self._messages)
-        while self._sent < end and room > 0:
-            pieces.append(self._encode(self._sent))
-            room -= len(pieces[-1])
-            self._sent += 1
-        if self._sent == end:
+        pieces += self._encode(room)
+        if self._sent == len(self._messages):
             pieces.append(encode_barrier(self.barrier_xid))
             self._complete = True
         return pieces
@@ -100,8 +97,14 @@ class Part:
             message=error.request if message is None else message,
         )
 
-    def _encode(self, index: int) -> bytes:
-        xid = self._xid + 1 + index
+    def _encode(self, room: int) -> list[bytes]:
+        xid = self._xid + 1 + self._sent
         if self.bundled:
-            return encode_bundle_add(self._bundle_id, ATOMIC_ORDERED, self._messages[index], xid=xid)
-        return stamp(self._messages[index], xid)
+            pieces, count = encode_bundle_adds(
+                self._bundle_id, ATOMIC_ORDERED, self._waiting, xid=xid, room=room
+            )
+        else:
+            pieces = [stamp(message, xid + place) for place, message in enumerate(self._waiting)]
+            count = len(pieces)
+        self._sent += count
+        return pieces

@@ -7,7 +7,7 @@ from ovs_geneve.openflow.bundle import (
     BundleControl,
     BundleFlags,
     decode_bundle_control,
-    encode_bundle_add,
+    encode_bundle_adds,
     encode_bundle_commit,
     encode_bundle_discard,
     encode_bundle_open,
@@ -32,7 +32,21 @@ def test_control_messages_are_what_ofctl_sends():
 
 def test_add_is_what_ofctl_sends_whatever_xid_the_message_had():
     flow_mod = ADD[16:20] + bytes(4) + ADD[24:]
-    assert encode_bundle_add(0, ATOMIC_ORDERED, flow_mod, xid=6) == ADD
+    pieces, count = encode_bundle_adds(0, ATOMIC_ORDERED, [flow_mod], xid=6)
+    assert (b"".join(pieces), count) == (ADD, 1)
+
+
+def test_adds_fill_the_room_and_the_next_ones_go_on_from_there():
+    flow_mod = ADD[16:]
+    waiting = iter([flow_mod] * 5)
+    first, taken = encode_bundle_adds(0, ATOMIC_ORDERED, waiting, xid=6, room=len(ADD) + 1)
+    second, left = encode_bundle_adds(0, ATOMIC_ORDERED, waiting, xid=6 + taken)
+    assert (taken, left) == (2, 3)
+    stream = b"".join(first + second)
+    for number in range(5):
+        message = stream[number * len(ADD) : (number + 1) * len(ADD)]
+        assert decode_header(message).xid == decode_header(message[16:]).xid == 6 + number
+    assert stream[: len(ADD)] == ADD
 
 
 def test_flags_are_the_callers():
@@ -44,10 +58,10 @@ def test_reply_of_ovs():
 
 
 def test_the_longest_message_that_fits():
-    longest = encode_bundle_add(1, ATOMIC_ORDERED, bytes(0xFFFF - 16))
+    longest = b"".join(encode_bundle_adds(1, ATOMIC_ORDERED, [bytes(0xFFFF - 16)], xid=1)[0])
     assert decode_header(longest).length == len(longest) == 0xFFFF
     with pytest.raises(EncodeError):
-        encode_bundle_add(1, ATOMIC_ORDERED, bytes(0xFFFF - 15))
+        encode_bundle_adds(1, ATOMIC_ORDERED, [bytes(0xFFFF - 15)], xid=1)
 
 
 @pytest.mark.parametrize("message", [b"", OPEN_REPLY[:15], ADD])
