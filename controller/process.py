@@ -146,7 +146,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
         if settings.shares_hosts:
-            keeper = _share_hosts(settings, remote, service, reconciler)
+            keeper = _share_hosts(settings, remote, service, binder, reconciler)
             stack.push_async_callback(keeper.stop)
         collector.start()
         yield ControllerProcess(service, binder, reconciler, hosts)
@@ -162,7 +162,9 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     return database.remote
 
 
-def _share_hosts(settings: Settings, remote: str, service: IntentService, reconciler: Reconciler) -> Keeper:
+def _share_hosts(
+    settings: Settings, remote: str, service: IntentService, binder: Binder, reconciler: Reconciler
+) -> Keeper:
     """Have the reconciler serve the hosts that are ours, among the controllers on this store."""
     dedicated = frozenset[str]() if settings.host is None else frozenset({settings.host})
     keeper = Keeper(remote, DATABASE, settings.name, reconciler.serve, dedicated=dedicated)
@@ -178,7 +180,14 @@ def _share_hosts(settings: Settings, remote: str, service: IntentService, reconc
             keeper.declare(_revisions(after))
         keeper.progressed()
 
+    def served_elsewhere(host: str) -> bool:
+        return host not in keeper.served and keeper.holder_of(host) is not None
+
     keeper.progress = progress
+    keeper.on_peers = reconciler.peers_changed
+    reconciler.peers = keeper
+    reconciler.on_progress = keeper.progressed
+    binder.elsewhere = served_elsewhere
     keeper.declare(_revisions(service.intent))
     service.on_change = changed
     keeper.start()
