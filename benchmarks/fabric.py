@@ -22,6 +22,9 @@ REPOSITORY = Path(__file__).parent.parent
 CONNECTIONS = 16
 "Keep-alive connections that write the intent."
 
+BULK_CONNECTIONS = 2
+"Connections over which documents are applied in bulk."
+
 _PATIENCE = 120.0
 _POLL = 0.02
 
@@ -59,12 +62,16 @@ class LogicalPort(NamedTuple):
         """Its address, as the OVN simulation has it."""
         return f"0a:00:00:{self.network:02x}:{self.number >> 8:02x}:{self.number & 255:02x}"
 
-    def request(self, query: str = "") -> bytes:
-        """Return the request that declares it."""
+    @property
+    def document(self) -> dict[str, Any]:
+        """What declares it."""
         place = self.number + 10
         address = f"10.{self.network}.{place // 250}.{place % 250 + 1}"
-        document = {"network": network_name(self.network), "mac": self.mac, "addresses": [address]}
-        return encode("PUT", f"/v1/ports/{self.name}{query}", document)
+        return {"network": network_name(self.network), "mac": self.mac, "addresses": [address]}
+
+    def request(self, query: str = "") -> bytes:
+        """Return the request that declares it."""
+        return encode("PUT", f"/v1/ports/{self.name}{query}", self.document)
 
 
 def network_name(number: int) -> str:
@@ -188,6 +195,19 @@ class Fabric:
         """Declare every network."""
         requests = [encode("PUT", f"/v1/networks/{network_name(n)}", {}) for n in range(self.size.networks)]
         send_all(self.controller.port, requests, CONNECTIONS)
+
+    def declare_in_bulk(self) -> None:
+        """Declare networks and ports as an orchestrator does that has many: a request for each network."""
+        requests = []
+        for network in range(self.size.networks):
+            documents: list[dict[str, Any]] = [{"kind": "network", "name": network_name(network)}]
+            documents += [
+                {"kind": "port", "name": port.name, **port.document}
+                for port in ports_of(self.size)
+                if port.network == network
+            ]
+            requests.append(encode("POST", "/v1/apply", documents))
+        send_all(self.controller.port, requests, BULK_CONNECTIONS)
 
     def declare_ports(self) -> None:
         """Declare every port."""

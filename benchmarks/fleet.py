@@ -19,7 +19,7 @@ from benchmarks import ovn
 from benchmarks.bridge_socket import Command, change_all, flow_mod
 from benchmarks.daemons import workspace
 from benchmarks.fabric import (
-    CONNECTIONS,
+    BULK_CONNECTIONS,
     Fabric,
     LogicalPort,
     Progress,
@@ -128,15 +128,14 @@ class Settled(NamedTuple):
 
 def _cold_build(report: Report, fabric: Fabric) -> Settled:
     before, began = fabric.cpu(), time.monotonic()
-    fabric.declare_networks()
-    fabric.declare_ports()
+    fabric.declare_in_bulk()
     written = time.monotonic() - began
     settled = _settle(fabric, began, before)
     _check_ports(fabric)
     size, flows = fabric.size, settled.state.flows
     report.add_series(f"cold build, {size}: intent written", [written], "s")
     report.note(f"flows, {size}", {"of all hosts": sum(flows), "of the host with most": max(flows)})
-    report.note("connections that write the intent", CONNECTIONS)
+    report.note("connections that write the intent", BULK_CONNECTIONS)
     _cold_figures(report, f"cold build, {size}", settled, NOTED_OVN_MAIN.get(size))
     return settled
 
