@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.bridge_socket import BridgeSocket
 from benchmarks.daemons import BRIDGE, OvsHost, cpu_seconds, hosts, rss_mib, wait_until
-from benchmarks.flow_counts import FlowCounter
 from benchmarks.rest_client import RestClient, encode, send_all
 
 REPOSITORY = Path(__file__).parent.parent
@@ -161,7 +161,7 @@ class Fabric:
     size: Size
     hosts: list[OvsHost]
     controller: Controller
-    counters: list[FlowCounter] = field(default_factory=list)
+    bridges: list[BridgeSocket] = field(default_factory=list)
 
     def start_controller(self) -> None:
         """Start the controller and wait until it answers."""
@@ -182,7 +182,7 @@ class Fabric:
         for host in self.hosts:
             wait_until(host.management.exists, f"{host.name} has a bridge")
         self.wait_programmed()
-        self.counters = [FlowCounter(host.management) for host in self.hosts]
+        self.bridges = [BridgeSocket(host.management) for host in self.hosts]
 
     def declare_networks(self) -> None:
         """Declare every network."""
@@ -233,7 +233,7 @@ class Fabric:
 
     def flow_counts(self) -> tuple[int | None, ...]:
         """Ask every bridge how many flows it holds."""
-        return tuple(counter.count() for counter in self.counters)
+        return tuple(bridge.count() for bridge in self.bridges)
 
     def knows(self, host: OvsHost, port: LogicalPort) -> bool:
         """Tell whether a host's bridge has flows to a port, by ovs-ofctl."""
@@ -282,13 +282,13 @@ def running(folder: Path, size: Size) -> Iterator[Fabric]:
         stack.callback(fabric.controller.kill)
         fabric.start_controller()
         fabric.declare_hosts()
-        stack.callback(_hang_up, fabric.counters)
+        stack.callback(_hang_up, fabric.bridges)
         yield fabric
 
 
-def _hang_up(counters: Sequence[FlowCounter]) -> None:
-    for counter in counters:
-        counter.close()
+def _hang_up(bridges: Sequence[BridgeSocket]) -> None:
+    for bridge in bridges:
+        bridge.close()
 
 
 def _is_programmed(status: dict[str, Any]) -> bool:

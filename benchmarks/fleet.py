@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import ovn
+from benchmarks.bridge_socket import Command, change_all, flow_mod
 from benchmarks.daemons import workspace
 from benchmarks.fabric import (
     CONNECTIONS,
@@ -44,6 +45,7 @@ _REST_BETWEEN_CHANGES = 0.03
 _STEADY_SECONDS = 2.0
 _POLL = 0.05
 _CHECKED = 3
+_UNUSED_TABLE, _MAC, _FLOWS = 200, 0x0A00FF000000, 3
 
 
 class Plan(NamedTuple):
@@ -93,6 +95,7 @@ def _measure(report: Report, fabric: Fabric, plan: Plan) -> SystemFigures:
     with profiled(fabric.controller.pid, _profile(plan, "changes")):
         add, delete = _changes_at_rest(report, fabric, spare)
         add_cpu, delete_cpu = _changes_in_a_row(report, fabric, spare)
+    _floor(report, fabric, len(spare))
     _check_changes(fabric, spare[:_CHECKED])
     report.note(f"memory in MiB, {size}", fabric.memory())
     _cold_start(report, fabric)
@@ -262,6 +265,29 @@ def _changes_in_a_row(report: Report, fabric: Fabric, spare: Sequence[LogicalPor
 
 def _share(sent: int, spare: Sequence[LogicalPort], fabric: Fabric) -> float:
     return round(sent / len(spare) / fabric.size.hosts, 2)
+
+
+def _floor(report: Report, fabric: Fabric, changes: int) -> None:
+    """Write the same small change to every bridge with no controller in between: what no controller goes below."""
+    commands = [(command, number) for command in Command for number in range(changes)]
+    changed = [
+        [flow_mod(command, _UNUSED_TABLE, _MAC + _FLOWS * number + flow) for flow in range(_FLOWS)]
+        for command, number in commands
+    ]
+    for what, rest in (("at rest", _REST_BETWEEN_CHANGES), ("in a row", 0.0)):
+        before, taken = fabric.cpu(), list[float]()
+        for messages in changed:
+            began = time.monotonic()
+            change_all(fabric.bridges, messages)
+            taken.append(1000 * (time.monotonic() - began))
+            time.sleep(rest)
+        cpu = 1000 * cpu_delta(before, fabric.cpu())["vswitchds"] / len(changed)
+        name = f"no controller, {_FLOWS} flows to every bridge {what}, {fabric.size}"
+        report.add_series(name, taken, "ms")
+        report.note(
+            f"{name}: p50 and p99 in ms", [round(percentile(taken, percent), 2) for percent in (50, 99)]
+        )
+        report.note(f"{name}: CPU ms of all vswitchds a change", round(cpu, 2))
 
 
 def _check_changes(fabric: Fabric, spare: Sequence[LogicalPort]) -> None:

@@ -14,9 +14,9 @@ import threading
 import time
 from typing import NamedTuple
 
+from benchmarks.bridge_socket import BridgeSocket
 from benchmarks.daemons import OvsHost, cpu_seconds, wait_until, workspace
 from benchmarks.fabric import Fabric, Size, ports_of, running
-from benchmarks.flow_counts import FlowCounter
 from benchmarks.ovn import LARGE, NOTED_OVN_2303_VSWITCHD_RESTART, NOTED_OVN_MAIN
 from benchmarks.report import Report, progress
 
@@ -173,12 +173,12 @@ def _vswitchd(report: Report, fabric: Fabric, repetitions: int) -> None:
 
 
 def _restart_vswitchd(host: OvsHost, wanted: int) -> VswitchdRestart:
-    counter = FlowCounter(host.management)
+    bridge = BridgeSocket(host.management)
     counts: list[tuple[float, int]] = []
     began = time.monotonic()
 
     def whole() -> bool:
-        count = counter.count()
+        count = bridge.count()
         if count is not None:
             counts.append((time.monotonic() - began, count))
         return count is not None and count >= wanted
@@ -188,7 +188,7 @@ def _restart_vswitchd(host: OvsHost, wanted: int) -> VswitchdRestart:
     try:
         wait_until(whole, f"all flows of {host.name} are back", _PATIENCE, _POLL)
     finally:
-        counter.close()
+        bridge.close()
     first = next(at for at, count in counts if count)
     return VswitchdRestart(counts[0][0], first, counts[-1][0])
 

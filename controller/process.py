@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
 
@@ -34,11 +34,14 @@ from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
-from controller.southbound.ports import HostReport, WaitingHost
+from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 
 _SHUTDOWN_SECONDS = 3
 "How long requests under way, such as those that wait for bridges, may hold up the end."
+
+MakeHosts = Callable[[Settings, OpenFlowServer], HostDatabases]
+"Makes the OVSDB side of the hosts; anything but `OvsdbHosts` is for measuring."
 
 
 class ControllerProcess:
@@ -47,7 +50,7 @@ class ControllerProcess:
     version = version("ovs-geneve")
 
     def __init__(
-        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: OvsdbHosts
+        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: HostDatabases
     ) -> None:
         self._service = service
         self._binder = binder
@@ -110,10 +113,11 @@ class ControllerProcess:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
+async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> AsyncIterator[ControllerProcess]:
     """Run everything but the REST server, for the duration of the context."""
     settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
+        collector = stack.enter_context(Collector())
         remote = await _store_remote(settings, stack)
         store = OvsdbStore(remote, writer=settings.name)
         stack.push_async_callback(store.close)
@@ -125,7 +129,7 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         stack.push_async_callback(apps.close)
         switches = OpenFlowServer(apps)
         stack.push_async_callback(switches.close)
-        hosts = OvsdbHosts(settings, switches)
+        hosts = make_hosts(settings, switches)
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
@@ -143,9 +147,9 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
         if settings.shares_hosts:
-            keeper = _share_hosts(settings, remote, service, reconciler)
+            keeper = _share_hosts(settings, remote, service, binder, reconciler)
             stack.push_async_callback(keeper.stop)
-        stack.enter_context(Collector())
+        collector.start()
         yield ControllerProcess(service, binder, reconciler, hosts)
 
 
@@ -159,7 +163,9 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     return database.remote
 
 
-def _share_hosts(settings: Settings, remote: str, service: IntentService, reconciler: Reconciler) -> Keeper:
+def _share_hosts(
+    settings: Settings, remote: str, service: IntentService, binder: Binder, reconciler: Reconciler
+) -> Keeper:
     """Have the reconciler serve the hosts that are ours, among the controllers on this store."""
     dedicated = frozenset[str]() if settings.host is None else frozenset({settings.host})
     keeper = Keeper(remote, DATABASE, settings.name, reconciler.serve, dedicated=dedicated)
@@ -175,7 +181,14 @@ def _share_hosts(settings: Settings, remote: str, service: IntentService, reconc
             keeper.declare(_revisions(after))
         keeper.progressed()
 
+    def served_elsewhere(host: str) -> bool:
+        return host not in keeper.served and keeper.holder_of(host) is not None
+
     keeper.progress = progress
+    keeper.on_peers = reconciler.peers_changed
+    reconciler.peers = keeper
+    reconciler.on_progress = keeper.progressed
+    binder.elsewhere = served_elsewhere
     keeper.declare(_revisions(service.intent))
     service.on_change = changed
     keeper.start()
@@ -186,9 +199,9 @@ def _revisions(intent: Intent) -> dict[str, int]:
     return {name: host.revision for name, host in intent.hosts.items()}
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:
     """Run the controller until it is asked to stop (SIGINT, SIGTERM)."""
-    async with running(settings) as process:
+    async with running(settings, make_hosts) as process:
         server = _Server(_rest_config(settings, process))
         await server.serve()
         if not server.started:

@@ -30,6 +30,8 @@ class Binder:
         self._ports: set[str] = set()
         self._wake = asyncio.Event()
         self._arrivals = Arrivals()
+        self.elsewhere: Callable[[str], bool] = lambda host: False
+        "Tells whether another controller serves a host."
 
     def report(self, host: str, interfaces: frozenset[str]) -> None:
         """Take in the interface ids that are plugged on a host."""
@@ -82,7 +84,9 @@ class Binder:
 
     def _host(self, port: str, spec: PortSpec) -> str | None:
         """Return the host where a port should be."""
-        return seat(spec.interface_id or port, self._intent().host_of(port), self._arrivals)
+        current = self._intent().host_of(port)
+        elsewhere = current is not None and self.elsewhere(current)
+        return seat(spec.interface_id or port, current, self._arrivals, elsewhere=elsewhere)
 
     def _bind(self, port: str, spec: PortSpec) -> Bind | None:
         intent = self._intent()

@@ -65,11 +65,16 @@ class Plugged(Protocol):
         """Tell whether a host has reported at all."""
 
 
-def seat(interface_id: str, current: str | None, plugged: Plugged) -> str | None:
-    """Return the host that a port should be bound to; None for none."""
+def seat(interface_id: str, current: str | None, plugged: Plugged, *, elsewhere: bool = False) -> str | None:
+    """Return the host that a port should be bound to; None for none.
+
+    `elsewhere`: another controller serves the current host, and would say if the interface were not there.
+    """
     hosts = plugged.hosts_of(interface_id)
     if not hosts:
         return None if current is None or plugged.heard_from(current) else current
     latest = max(hosts.values())
+    if elsewhere and not latest:
+        return current
     newest = sorted(host for host, since in hosts.items() if since == latest)
     return current if current in newest else newest[0]

@@ -32,7 +32,7 @@ from controller.reconciler import status
 from controller.reconciler.binder import Binder
 from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.status import Condition, HostProgress, Work
-from controller.southbound.ports import HostLinks, HostReport, SwitchChannel
+from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
 from ovs_geneve.openflow.events import Event
 
 _LEAVE_SECONDS = 2.0
@@ -54,6 +54,10 @@ class Reconciler:
         self._reports: dict[str, HostReport] = {}
         self._host_of: dict[int, str] = {}
         self._progress: dict[str, asyncio.Future[None]] = {}
+        self.peers: Peers | None = None
+        "The controllers that hosts are shared with; None when all are ours."
+        self.on_progress: Callable[[], None] = _ignore
+        "Called when a bridge of ours acknowledged something, or went."
         self._served: frozenset[str] | None = None
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
@@ -80,7 +84,7 @@ class Reconciler:
         self._enqueue(pending)
         for change in hosts:
             self._follow_host(change)
-        self._binder.look_again(change.name for change in changes if change.kind is Kind.PORT)
+        self._binder.look_again(change.name for change in changes if _may_move(change))
 
     def serve(self, hosts: frozenset[str] | None) -> None:
         """Keep these hosts equal from now on, None for all; others are let go as they are, untouched."""
@@ -166,12 +170,17 @@ class Reconciler:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
+        if held.kind is Kind.HOST and not self._serves(held.name) and self.peers is not None:
+            holder = self.peers.holder_of(held.name)
+            behind = self.peers.is_behind(held.name, self.compiler.intent.revision)
+            return status.ACCEPTED, *status.served_elsewhere(holder, behind)
         if held.kind is Kind.HOST:
             report = self.report(held.name)
             programmed = status.bridge_programmed(self.programmers.get(held.name))
             return status.ACCEPTED, status.connected(report), status.provisioned(report), programmed
         revision = self._effective_revision(held)
-        programmed = status.programmed(held.key, revision, self.hosts_concerned(held), self.programmers)
+        concerned = self.hosts_concerned(held)
+        programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
         return status.ACCEPTED, programmed
@@ -188,6 +197,11 @@ class Reconciler:
             case _:
                 return frozenset(self.programmers)
 
+    def peers_changed(self) -> None:
+        """Take note that another controller told how far it is, or that hosts changed hands."""
+        for host in [host for host in self._progress if host not in self.programmers]:
+            self._wake_waiters(host)
+
     async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
         """Return once the bridges have acknowledged a revision, or one of them has refused the object."""
         for host in sorted(hosts):
@@ -199,9 +213,18 @@ class Reconciler:
 
     def _lacks(self, host: str, revision: int, object_key: int) -> bool:
         programmer = self.programmers.get(host)
-        if programmer is None or object_key in programmer.refusals.objects:
+        if programmer is None:
+            elsewhere = self._elsewhere(host)
+            return elsewhere is not None and elsewhere.is_behind(host, revision)
+        if object_key in programmer.refusals.objects:
             return False
         return status.is_behind(programmer, revision)
+
+    def _elsewhere(self, host: str) -> Peers | None:
+        """Return whom to ask about a host that another controller serves; None for one of ours, or nobody's."""
+        if self.peers is None or self._serves(host) or self.peers.holder_of(host) is None:
+            return None
+        return self.peers
 
     def _effective_revision(self, held: AnyObject) -> int:
         """Return the revision that what bridges hold of an object goes back to: a port also moves."""
@@ -222,14 +245,18 @@ class Reconciler:
         return Programmer(HostView(self.compiler, name), lambda: self._progressed(name), self._call_later)
 
     def _progressed(self, name: str) -> None:
-        progress = self._progress.pop(name, None)
-        if progress is not None and not progress.done():
-            progress.set_result(None)
+        self._wake_waiters(name)
+        self.on_progress()
         if name in self.compiler.intent.hosts:
             return
         programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
         if programmer is not None and programmer.phase is Phase.IDLE:
             self._release(name)
+
+    def _wake_waiters(self, host: str) -> None:
+        progress = self._progress.pop(host, None)
+        if progress is not None and not progress.done():
+            progress.set_result(None)
 
     def _follow_host(self, change: Change) -> None:
         if change.new is not None and isinstance(change.new.spec, HostSpec):
@@ -258,9 +285,7 @@ class Reconciler:
         if facts is not None and self._host_of.get(facts.dpid) == name:
             del self._host_of[facts.dpid]
         self._reports.pop(name, None)
-        progress = self._progress.pop(name, None)
-        if progress is not None and not progress.done():
-            progress.set_result(None)
+        self._wake_waiters(name)
         self.compiler.update_ofports(name, {})
 
     def _facts(self, name: str) -> HostFacts | None:
@@ -279,3 +304,12 @@ class Reconciler:
 
     def _programmer_of(self, dpid: int) -> Programmer | None:
         return self.programmers.get(self._host_of.get(dpid, ""))
+
+
+def _may_move(change: Change) -> bool:
+    """Tell whether a change may have a port belong elsewhere: another controller unbinds ports as well."""
+    return change.kind is Kind.PORT or (change.kind is Kind.BINDING and change.new is None)
+
+
+def _ignore() -> None:
+    """Stand in until somebody wants to hear."""

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.reconciler.programmer import Phase, Programmer
-from controller.southbound.ports import HostReport, LinkState
+from controller.southbound.ports import HostReport, LinkState, Peers
 
 
 class Truth(StrEnum):
@@ -60,7 +60,11 @@ ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
 
 
 def programmed(
-    object_key: int, revision: int, hosts: Iterable[str], programmers: Mapping[str, Programmer]
+    object_key: int,
+    revision: int,
+    hosts: Iterable[str],
+    programmers: Mapping[str, Programmer],
+    elsewhere: Callable[[str], Peers | None],
 ) -> Condition:
     """Say whether every bridge concerned has an object as of its revision."""
     pending: list[str] = []
@@ -70,7 +74,10 @@ def programmed(
         error = "" if programmer is None else programmer.refusals.objects.get(object_key, "")
         if error:
             return _not("Programmed", error, f"{host}: the switch refused it with {error}")
-        if programmer is None:
+        if programmer is None and (peers := elsewhere(host)) is not None:
+            if peers.is_behind(host, revision):
+                pending.append(host)
+        elif programmer is None:
             absent.append(host)
         elif is_behind(programmer, revision):
             (absent if programmer.phase is Phase.ABSENT else pending).append(host)
@@ -102,6 +109,23 @@ def connected(report: HostReport) -> Condition:
     if problem is not None:
         return _not("Connected", problem.reason, problem.message)
     return _not("Connected", "HostUnreachable", "its OVSDB does not answer, or it has not called in")
+
+
+def served_elsewhere(holder: str | None, behind: bool) -> tuple[Condition, Condition, Condition]:
+    """Say what is known of a host that another controller serves, or nobody: connected, provisioned, programmed."""
+    message = "no controller serves it at the moment" if holder is None else f"by controller {holder}"
+    reason = "NotServed" if holder is None else "ServedElsewhere"
+    unknown = [
+        Condition(type=name, status=Truth.UNKNOWN, reason=reason, message=message)
+        for name in ("Connected", "Provisioned")
+    ]
+    if holder is None:
+        done = _not("Programmed", reason, message)
+    elif behind:
+        done = _not("Programmed", "Pending", f"not acknowledged yet, {message}")
+    else:
+        done = Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged", message=message)
+    return unknown[0], unknown[1], done
 
 
 def provisioned(report: HostReport) -> Condition:

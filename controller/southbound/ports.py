@@ -105,3 +105,18 @@ class HostEvents(Protocol):
 
     def host_reported(self, name: str, report: HostReport) -> None:
         """Take in what a host's OVSDB tells now."""
+
+
+class HostDatabases(HostLinks, Protocol):
+    """The OVSDB side of all hosts, as a process runs it (`ovsdb.OvsdbHosts`). `events` is set before the first host."""
+
+    events: HostEvents
+
+    async def start(self) -> None:
+        """Begin to listen for hosts that call in."""
+
+    def strangers(self) -> tuple[WaitingHost, ...]:
+        """Return the hosts that called in and are not declared."""
+
+    async def close(self) -> None:
+        """End all links and listeners."""
