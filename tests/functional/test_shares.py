@@ -66,9 +66,10 @@ class Controller:
             process.send_signal(how)
             assert process.wait(15) in (0, -how)
 
-    def put(self, path: str, document: dict) -> None:
-        answer = self.http.put(f"/v1/{path}", json=document)
+    def put(self, path: str, document: dict, **query: str) -> dict:
+        answer = self.http.put(f"/v1/{path}", json=document, params=query)
         assert answer.is_success, answer.text
+        return answer.json()
 
     def delete(self, path: str) -> None:
         self.http.delete(f"/v1/{path}").raise_for_status()
@@ -207,9 +208,10 @@ def declare(world: World, *through: Controller) -> None:
         host.plug(f"p-{name}")
 
 
-def put_port(to: Controller, name: str, number: int) -> None:
+def put_port(to: Controller, name: str, number: int, **query: str) -> dict:
     mac = f"02:00:00:00:00:{number:02x}"
-    to.put(f"ports/{name}", {"network": "blue", "mac": mac, "addresses": [f"10.0.0.{number}"]})
+    document = {"network": "blue", "mac": mac, "addresses": [f"10.0.0.{number}"]}
+    return to.put(f"ports/{name}", document, **query)
 
 
 async def test_two_share_hosts_and_one_takes_over_from_one_that_is_killed(world):
@@ -224,6 +226,11 @@ async def test_two_share_hosts_and_one_takes_over_from_one_that_is_killed(world)
     declare(world, one, two)
     await world.settle()
     assert world.holders() == shares
+    for number, (name, through) in enumerate(zip(names, (two, one, one, two), strict=True), start=50):
+        view = put_port(through, f"p-{name}", number, wait="programmed")
+        conditions = {condition["type"]: condition["status"] for condition in view["status"]["conditions"]}
+        assert conditions["Programmed"] == "True"
+        assert await world.difference() == "", "who waits has waited for the bridges of both"
 
     one.end(signal.SIGKILL)
     put_port(two, "moved", 77)
