@@ -10,8 +10,12 @@ PYTEST := $(BIN)/python -m pytest -q
 # What the lab and the tests run besides Python.
 DEBIAN := openvswitch-switch openvswitch-common iproute2 iputils-ping util-linux kmod tcpdump tshark python3-venv
 
+# What only benchmarks run. For a comparison with OVN there must be more, and $OVN_BENCH: ethtool ovn-central ovn-host.
+BENCH_DEBIAN := iperf3
+
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench setup packages format clean
+.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench setup packages bench-packages \
+	format clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,10 +46,10 @@ test-functional: setup ## Real ovs-vswitchd, ovsdb-server and tshark, no packets
 test-system: setup ## Real packets in network namespaces; needs root
 	$(SUDO) $(PYTEST) tests/system
 
-bench: setup ## Every benchmark, one after the other: at most 20 minutes
+bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-%: setup ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane)
+bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane)
 	@$(SUDO) $(BIN)/python -m benchmarks.$*
 
 format: $(VENV)/ready ## Format the sources
@@ -54,8 +58,10 @@ format: $(VENV)/ready ## Format the sources
 
 setup: packages $(VENV)/ready
 
-packages:
-	@missing=$$(for p in $(DEBIAN); do \
+packages: WANTED = $(DEBIAN)
+bench-packages: WANTED = $(BENCH_DEBIAN)
+packages bench-packages:
+	@missing=$$(for p in $(WANTED); do \
 		dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "Installing" $$missing; \

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -111,10 +112,15 @@ class OvsHost:
             f"--remote=punix:{self.socket}",
             f"--unixctl={self.folder / 'ovsdb.ctl'}",
         )
-        wait_until(self.socket.exists, "ovsdb-server listens")
+        wait_until(lambda: listens(self.socket), "ovsdb-server listens")
 
     def start_vswitchd(self) -> None:
         """Start its ovs-vswitchd and wait until it answers."""
+        self.launch_vswitchd()
+        wait_until((self.folder / "vswitchd.ctl").exists, "ovs-vswitchd answers")
+
+    def launch_vswitchd(self) -> None:
+        """Start its ovs-vswitchd; it does not answer yet."""
         self._start(
             "ovs-vswitchd",
             # `=system`, not `=override`, which would make dummies of tunnels too and read none of their options.
@@ -123,7 +129,6 @@ class OvsHost:
             f"--unixctl={self.folder / 'vswitchd.ctl'}",
             f"unix:{self.socket}",
         )
-        wait_until((self.folder / "vswitchd.ctl").exists, "ovs-vswitchd answers")
 
     def kill_vswitchd(self) -> None:
         """Kill its ovs-vswitchd with SIGKILL and take its sockets away."""
@@ -183,6 +188,12 @@ def hosts(folder: Path, names: Sequence[str]) -> Iterator[list[OvsHost]]:
     finally:
         for host in started:
             host.__exit__()
+
+
+def listens(path: Path) -> bool:
+    """Tell whether somebody accepts connections on a Unix socket: its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as trial:
+        return trial.connect_ex(str(path)) == 0
 
 
 def wait_until(

@@ -9,6 +9,7 @@
     │   ├── StaleRevision      412  If-Match names another revision than the stored one
     │   └── PreconditionRequired 428  an object that exists was written without saying which revision
     ├── StoreUnavailable       the intent store does not answer; nothing was acknowledged
+    ├── Overtaken              another controller's commit came first; decide again on what is stored now
     └── SetupError             the process cannot start as asked
 
 An `IntentError` carries a `code` that clients may rely on ("vni-taken"), a JSON `pointer` into the document
@@ -69,6 +70,12 @@ class PreconditionRequired(IntentError):
 
 class StoreUnavailable(ControllerError):
     """Raised when the intent store does not answer; the command may be sent again."""
+
+    retryable = True
+
+
+class Overtaken(ControllerError):
+    """Raised by an intent store when a commit rests on an intent that is no longer the stored one."""
 
     retryable = True
 

@@ -7,35 +7,41 @@ This and the command line are the only places where concrete parts meet.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
 from importlib.metadata import version
-from itertools import chain
 
 import uvicorn
 
 from controller.api.server import create_app
 from controller.app import GeneveApp
 from controller.collector import Collector
+from controller.compiler.compile import recompute
+from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
 from controller.intent.commands import Delete, Put
-from controller.intent.embedded import EmbeddedDatabase
+from controller.intent.embedded import EmbeddedDatabase, lock_directory
 from controller.intent.intent import Intent
-from controller.intent.model import AnyObject
-from controller.intent.ovsdb_store import OvsdbStore
+from controller.intent.model import AnyObject, Change, Kind
+from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
 from controller.reconciler.binder import Binder
 from controller.reconciler.reconciler import Reconciler
-from controller.reconciler.status import Condition, HostProgress
+from controller.reconciler.status import Condition, HostProgress, Work
 from controller.settings import Settings
+from controller.shares.keeper import Keeper
+from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
-from controller.southbound.ports import HostReport, WaitingHost
+from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 
 _SHUTDOWN_SECONDS = 3
 "How long requests under way, such as those that wait for bridges, may hold up the end."
+
+MakeHosts = Callable[[Settings, OpenFlowServer], HostDatabases]
+"Makes the OVSDB side of the hosts; anything but `OvsdbHosts` is for measuring."
 
 
 class ControllerProcess:
@@ -44,7 +50,7 @@ class ControllerProcess:
     version = version("ovs-geneve")
 
     def __init__(
-        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: OvsdbHosts
+        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: HostDatabases
     ) -> None:
         self._service = service
         self._binder = binder
@@ -58,21 +64,15 @@ class ControllerProcess:
 
     async def submit(self, command: Put | Delete) -> Result:
         """Decide on a command and store what it changes; a port whose interface is plugged is bound with it."""
-        (outcome,) = await self.submit_all((command,))
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        return await self._enqueue(command)
 
-    async def submit_all(self, commands: Iterable[Put | Delete]) -> list[Result | BaseException]:
+    async def submit_all(self, commands: Iterable[Put | Delete]) -> Sequence[Result | BaseException]:
         """Decide on commands in their order, each for itself, as `submit` does."""
         begun = [self._enqueue(command) for command in commands]
-        await asyncio.gather(*chain.from_iterable(begun), return_exceptions=True)
-        return [_outcome(*answers) for answers in begun]
+        return await asyncio.gather(*begun, return_exceptions=True)
 
-    def _enqueue(self, command: Put | Delete) -> tuple[asyncio.Future[Result], ...]:
-        stored = self._service.enqueue(command)
-        bind = self._binder.follow_up(command)
-        return (stored,) if bind is None else (stored, self._service.enqueue(bind))
+    def _enqueue(self, command: Put | Delete) -> asyncio.Future[Result]:
+        return self._service.enqueue(command, then=self._binder.follow_up(command))
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
@@ -94,9 +94,18 @@ class ControllerProcess:
         """Return how far the programming of a host is."""
         return self.reconciler.progress(host)
 
+    def work(self) -> Work:
+        """Return what changes cost."""
+        return self.reconciler.work()
+
+    async def recompute(self) -> Recomputation:
+        """Compile everything from nothing, beside the running controller, and compare."""
+        return await asyncio.to_thread(recompute, self.reconciler.compiler.snapshot())
+
     def waiting_hosts(self) -> tuple[WaitingHost, ...]:
-        """Return strangers that called in."""
-        return self._hosts.strangers()
+        """Return strangers that called in; a host that another controller serves is none."""
+        known = self._service.intent.host_by_system_id
+        return tuple(one for one in self._hosts.strangers() if known(one.system_id) is None)
 
     def ready(self) -> tuple[bool, str]:
         """Say whether requests can be served, and why not."""
@@ -104,14 +113,13 @@ class ControllerProcess:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
+async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> AsyncIterator[ControllerProcess]:
     """Run everything but the REST server, for the duration of the context."""
     settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        remote = settings.store
-        if remote is None:
-            remote = (await stack.enter_async_context(EmbeddedDatabase(settings.state_directory))).remote
-        store = OvsdbStore(remote)
+        collector = stack.enter_context(Collector())
+        remote = await _store_remote(settings, stack)
+        store = OvsdbStore(remote, writer=settings.name)
         stack.push_async_callback(store.close)
         service = IntentService(store)
         await service.start()
@@ -121,7 +129,7 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
         stack.push_async_callback(apps.close)
         switches = OpenFlowServer(apps)
         stack.push_async_callback(switches.close)
-        hosts = OvsdbHosts(settings, switches)
+        hosts = make_hosts(settings, switches)
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
@@ -132,16 +140,58 @@ async def running(settings: Settings) -> AsyncIterator[ControllerProcess]:
             await switches.listen_tcp(address or None, port)
         await hosts.start()
         stack.push_async_callback(hosts.close)
+        if settings.shares_hosts:
+            reconciler.serve(frozenset())
         reconciler.start(service.intent)
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
-        stack.enter_context(Collector())
+        if settings.shares_hosts:
+            keeper = _share_hosts(settings, remote, service, reconciler)
+            stack.push_async_callback(keeper.stop)
+        collector.start()
         yield ControllerProcess(service, binder, reconciler, hosts)
 
 
-async def serve(settings: Settings) -> None:
+async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
+    """Take the state directory, keep a store there if none is given, and return where the store is dialled."""
+    if settings.store is not None:
+        stack.callback(os.close, lock_directory(settings.state_directory))
+        return settings.store
+    database = EmbeddedDatabase(settings.state_directory, settings.store_listen)
+    await stack.enter_async_context(database)
+    return database.remote
+
+
+def _share_hosts(settings: Settings, remote: str, service: IntentService, reconciler: Reconciler) -> Keeper:
+    """Have the reconciler serve the hosts that are ours, among the controllers on this store."""
+    dedicated = frozenset[str]() if settings.host is None else frozenset({settings.host})
+    keeper = Keeper(remote, DATABASE, settings.name, reconciler.serve, dedicated=dedicated)
+
+    def progress() -> Progress:
+        programmers = ((host, reconciler.programmers.get(host)) for host in keeper.served)
+        behind = (host for host, one in programmers if one is None or one.behind_since is not None)
+        return Progress(acknowledged=service.intent.revision, behind=frozenset(behind))
+
+    def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
+        reconciler.intent_changed(before, after, changes)
+        if any(change.kind is Kind.HOST for change in changes):
+            keeper.declare(_revisions(after))
+        keeper.progressed()
+
+    keeper.progress = progress
+    keeper.declare(_revisions(service.intent))
+    service.on_change = changed
+    keeper.start()
+    return keeper
+
+
+def _revisions(intent: Intent) -> dict[str, int]:
+    return {name: host.revision for name, host in intent.hosts.items()}
+
+
+async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:
     """Run the controller until it is asked to stop (SIGINT, SIGTERM)."""
-    async with running(settings) as process:
+    async with running(settings, make_hosts) as process:
         server = _Server(_rest_config(settings, process))
         await server.serve()
         if not server.started:
@@ -162,18 +212,6 @@ class _Server(uvicorn.Server):
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-
-
-def _outcome(
-    stored: asyncio.Future[Result], bound: asyncio.Future[Result] | None = None
-) -> Result | BaseException:
-    error = stored.exception()
-    if error is not None:
-        return error
-    # A binding that was refused leaves the port where it is: the binder looks again.
-    if bound is None or bound.exception() is not None:
-        return stored.result()
-    return replace(stored.result(), revision=bound.result().revision)
 
 
 def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Config:

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from controller.errors import SetupError
+from ovs_geneve.errors import EncodeError
+from ovs_geneve.ovsdb.remote import Remote, Transport, parse_remotes
 from ovs_geneve.vport import GENEVE_PORT
+
+LOCAL_OVSDB = "unix:/run/openvswitch/db.sock"
+"Where distributions have the OVSDB of a machine's own Open vSwitch."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +23,13 @@ class Settings:
     state_directory: Path
     "The intent's database and our Unix sockets; only root may look inside."
     store: str | None = None
-    "Where the intent is kept, as OVSDB remotes, comma-separated; None keeps it in a database of our own."
+    "Where the intent is kept, shared with other controllers: OVSDB remotes, comma-separated; None keeps our own."
+    store_listen: str | None = None
+    "Where others reach the store that we keep: a passive remote; None keeps it to ourselves."
+    host: str | None = None
+    "The only host to serve, over the sockets of this machine (agent mode); None serves a share of all."
+    local_ovsdb: str = LOCAL_OVSDB
+    "Where that host's OVSDB is dialled, whatever is declared for it."
     rest: str = "127.0.0.1:6680"
     "ADDRESS:PORT of the REST API, or unix:PATH."
     ovsdb: str | None = None
@@ -30,7 +43,48 @@ class Settings:
     tunnel_port: int = GENEVE_PORT
     "The UDP port of the overlay."
 
+    def __post_init__(self) -> None:
+        if self.store is not None and self.store_listen is not None:
+            raise SetupError(
+                "a store elsewhere and one to listen for", "give one of --store and --store-listen"
+            )
+        if self.host is not None and self.store is None:
+            raise SetupError("one host alone needs a store that other controllers share", "give --store")
+        _check_remotes(self.store, "--store", passive=False)
+        _check_remotes(self.store_listen, "--store-listen", passive=True)
+        _check_remotes(self.local_ovsdb, "--local-ovsdb", passive=False)
+
+    @property
+    def shares_hosts(self) -> bool:
+        """Tell whether other controllers may be there to share the hosts with."""
+        return self.store is not None or self.store_listen is not None
+
+    @property
+    def name(self) -> str:
+        """The name by which other controllers know this one; it is the same after a restart."""
+        return f"{socket.gethostname()}:{self.state_directory.absolute()}"
+
     @property
     def ovsdb_socket(self) -> Path:
         """Where OVSDB servers on this machine call in."""
         return self.state_directory / "ovsdb.sock"
+
+
+def _check_remotes(text: str | None, option: str, *, passive: bool) -> None:
+    try:
+        remotes = () if text is None else parse_remotes(text)
+    except EncodeError as error:
+        raise SetupError(f"{option} {text}: {error}") from error
+    for remote in remotes:
+        if remote.passive is not passive:
+            raise SetupError(f"{option} {text}", f"{_example(remote, passive=passive)} is such a place")
+        if remote.is_tls:
+            raise SetupError(f"{option} {text}", "TLS is not wired into this command yet")
+
+
+def _example(remote: Remote, *, passive: bool) -> str:
+    """Return the same place seen from the other end."""
+    if remote.transport is Transport.UNIX:
+        return f"{'punix' if passive else 'unix'}:{remote.path}"
+    address = remote.host or "127.0.0.1"
+    return f"ptcp:{remote.port}:{address}" if passive else f"tcp:{address}:{remote.port}"

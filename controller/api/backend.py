@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from controller.compiler.recompute import Recomputation
 from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
-from controller.reconciler.status import Condition, HostProgress
+from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
 
 
@@ -43,6 +44,12 @@ class Controller(Protocol):
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
+
+    def work(self) -> Work:
+        """Return what changes cost."""
+
+    async def recompute(self) -> Recomputation:
+        """Compile everything from nothing, and compare with what is kept."""
 
     def waiting_hosts(self) -> tuple[WaitingHost, ...]:
         """Return strangers that called in."""

@@ -7,7 +7,7 @@ import asyncio
 from typing import Annotated, Any, ClassVar
 
 from litestar import Controller as Routes
-from litestar import Request, Response, delete, get, put
+from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
@@ -24,8 +24,15 @@ from controller.api.parameters import (
     parse_none_match,
     parse_wait,
 )
-from controller.api.schema import ControllerView, Document, ListView, ObjectView, TunnelListView
-from controller.api.views import controller_view, object_view, tunnels_view
+from controller.api.schema import (
+    ControllerView,
+    Document,
+    ListView,
+    ObjectView,
+    RecomputationView,
+    TunnelListView,
+)
+from controller.api.views import controller_view, object_view, recomputation_view, tunnels_view
 from controller.errors import NotFound, StaleRevision
 from controller.intent.commands import Delete, Put
 from controller.intent.model import AnyObject, Kind, object_id
@@ -198,6 +205,12 @@ async def tunnels(backend: Backend) -> TunnelListView:
 async def status(backend: Backend) -> ControllerView:
     """Show the controller and its hosts, strangers that called in among them."""
     return controller_view(backend)
+
+
+@post("/debug/recompute", summary="Recompute", tags=["status"], status_code=200)
+async def recompute(backend: Backend) -> RecomputationView:
+    """Compile everything from nothing, beside the running controller, and say what differs: nothing should."""
+    return recomputation_view(await backend.recompute())
 
 
 @get("/healthz", summary="Is the process alive", tags=["status"])

@@ -240,6 +240,35 @@ class WaitingHostView(Struct):
     ovs_version: str
 
 
+class WorkView(Struct, kw_only=True):
+    """What changes cost."""
+
+    parts_compiled: Annotated[int, Meta(description="Since the start.")]
+    messages_sent: Annotated[int, Meta(description="Flow and group messages, to bridges programmed now.")]
+    last_revision: Annotated[int, Meta(description="Of the last change that concerned a host.")]
+    last_parts: Annotated[int, Meta(description="Parts that it had compiled anew.")]
+    last_hosts: Annotated[int, Meta(description="Hosts that it concerned.")]
+
+
+class DisagreementView(Struct):
+    """Something that the running controller keeps otherwise than compiling from nothing makes it."""
+
+    fault: Literal["missing", "stale", "different"]
+    what: str
+    hosts: list[str]
+
+
+class RecomputationView(Struct, kw_only=True):
+    """What came of compiling everything from nothing."""
+
+    revision: int
+    hosts: int
+    parts: int
+    disagreements: Annotated[
+        list[DisagreementView], Meta(description="Empty, or there is an error in the controller: report it.")
+    ]
+
+
 class ControllerView(Struct, kw_only=True):
     """The controller as a whole."""
 
@@ -248,6 +277,7 @@ class ControllerView(Struct, kw_only=True):
     objects: dict[str, int]
     hosts: dict[str, StatusView]
     waiting: list[WaitingHostView]
+    work: WorkView
 
 
 class Problem(Struct, kw_only=True, omit_defaults=True):

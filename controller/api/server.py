@@ -37,6 +37,7 @@ def create_app(backend: Controller) -> Litestar:
             apply,
             handlers.tunnels,
             handlers.status,
+            handlers.recompute,
             handlers.openapi,
         ],
     )

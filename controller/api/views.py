@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import combinations
 
 from controller.api.backend import Controller
@@ -11,15 +12,19 @@ from controller.api.documents import to_document
 from controller.api.schema import (
     ConditionView,
     ControllerView,
+    DisagreementView,
     Document,
     ObjectView,
     ProgressView,
+    RecomputationView,
     StatusView,
     TunnelEndView,
     TunnelListView,
     TunnelView,
     WaitingHostView,
+    WorkView,
 )
+from controller.compiler.recompute import Recomputation
 from controller.intent.model import (
     Address,
     AnyObject,
@@ -90,6 +95,19 @@ def controller_view(controller: Controller) -> ControllerView:
         waiting=[
             WaitingHostView(host.system_id, host.remote, host.ovs_version)
             for host in controller.waiting_hosts()
+        ],
+        work=WorkView(**asdict(controller.work())),
+    )
+
+
+def recomputation_view(found: Recomputation) -> RecomputationView:
+    """Show what came of compiling everything from nothing."""
+    return RecomputationView(
+        revision=found.revision,
+        hosts=found.hosts,
+        parts=found.parts,
+        disagreements=[
+            DisagreementView(one.fault.value, one.what, list(one.hosts)) for one in found.disagreements
         ],
     )
 

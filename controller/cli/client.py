@@ -59,8 +59,10 @@ class Client:
             yield from page["items"]
             cursor = page.get("next")
 
-    def post(self, path: str, documents: Sequence[Mapping[str, Any]], **query: str) -> httpx.Response:
-        """POST many documents."""
+    def post(
+        self, path: str, documents: Sequence[Mapping[str, Any]] | None = None, **query: str
+    ) -> httpx.Response:
+        """POST, many documents or nothing."""
         return self._ask("POST", path, document=documents, query=query)
 
     def delete(self, path: str, **query: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from controller.errors import ControllerError
-from controller.settings import Settings
+from controller.settings import LOCAL_OVSDB, Settings
 
 _DEFAULT_STATE = Path("/var/lib/ovs-geneve")
+_DEFAULT_REST = "127.0.0.1:6680"
 
 
 @click.command("controller")
@@ -25,10 +26,26 @@ _DEFAULT_STATE = Path("/var/lib/ovs-geneve")
     help="Directory of the intent's database and the Unix sockets.",
 )
 @click.option(
-    "--store", help="OVSDB that keeps the intent, such as the members of a cluster: tcp:192.0.2.1:6641,tcp:…"
+    "--store",
+    help="Share the intent and the hosts with other controllers: the OVSDB of one that listens, or the members of a"
+    " cluster, such as tcp:192.0.2.1:6641,tcp:192.0.2.2:6641. Plain TCP: on a management network you trust.",
 )
 @click.option(
-    "--rest", default="127.0.0.1:6680", show_default=True, help="ADDRESS:PORT of REST, or unix:PATH."
+    "--store-listen",
+    help="Keep the store here and let others join: ptcp:6641:127.0.0.1. Plain TCP: on a management network you trust.",
+)
+@click.option(
+    "--host", help="Serve this host alone, over the sockets of this machine (agent mode); needs --store."
+)
+@click.option(
+    "--local-ovsdb",
+    default=LOCAL_OVSDB,
+    show_default=True,
+    help="Where --host finds the OVSDB of this machine.",
+)
+@click.option(
+    "--rest",
+    help=f"ADDRESS:PORT of REST, or unix:PATH.  [default: {_DEFAULT_REST}; with --host unix:STATE/rest.sock]",
 )
 @click.option("--ovsdb", help="Where hosts call in, such as ptcp:6640:127.0.0.1, besides STATE/ovsdb.sock.")
 @click.option("--openflow", help="ADDRESS:PORT where bridges of other machines dial, such as 192.0.2.1:6653.")
@@ -49,6 +66,8 @@ def controller(verbose: int, **options: object) -> None:
 
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if options["rest"] is None:
+        options["rest"] = f"unix:{options['state_directory']}/rest.sock" if options["host"] else _DEFAULT_REST
     try:
         asyncio.run(serve(Settings(**options)))  # type: ignore[arg-type]  # click checked the types
     except (ControllerError, OSError) as error:

@@ -11,6 +11,7 @@ import click
 _COMMANDS = {
     "apply": "controller.cli.objects",
     "controller": "controller.cli.controller",
+    "debug": "controller.cli.debug",
     "decode": "controller.cli.decode",
     "delete": "controller.cli.objects",
     "get": "controller.cli.objects",

@@ -114,6 +114,11 @@ def status(server: str) -> None:
         (name, host["ovs_version"], _flows(host), _conditions(host)) for name, host in view["hosts"].items()
     ]
     _print(("HOST", "OVS", "FLOWS", "STATUS"), rows)
+    work = view["work"]
+    click.echo(
+        f"last change: revision {work['last_revision']}, {work['last_parts']} parts compiled, "
+        f"{work['last_hosts']} hosts; {work['messages_sent']} messages sent to bridges in all"
+    )
     for host in view["waiting"]:
         click.echo(f"waiting to be enrolled: {host['system_id']} from {host['remote']}")
 

@@ -24,6 +24,7 @@ from controller.compiler.edits import Edits, HostChange, changes_of
 from controller.compiler.fragments import Fragment, FragmentId, Layer
 from controller.compiler.layers import Layers
 from controller.compiler.parts import Part, PartKind, Situation, produce
+from controller.compiler.recompute import Recomputation, Snapshot, compare
 from controller.compiler.seats import Seat
 from controller.compiler.views import tlv_map
 from controller.hoststate import EncodedFlow, HostState, Installation, Observed
@@ -149,15 +150,26 @@ class Compiler:
         """Return the hosts that have ports of a network."""
         return self._situation.seats.hosts_of(network).keys()
 
-    def recompiled(self) -> Compiler:
-        """Compile everything from nothing: the same as this one, or this one has an error."""
-        fresh = Compiler()
-        fresh.serve(self._situation.served)
-        for host, ofports in self._situation.ofports.items():
+    def snapshot(self) -> Snapshot:
+        """Return all that was told and all that is kept, as it is now."""
+        return Snapshot(
+            intent=self.intent,
+            ofports=dict(self._situation.ofports),
+            served=self._situation.served,
+            layers=self._layers.held(),
+            layers_of={host: self._layers.of(host) for host in self._layers.hosts},
+            tlv_maps=self._tlv_maps,
+        )
+
+    @classmethod
+    def of(cls, told: Snapshot) -> Compiler:
+        """Compile from nothing what a compiler was told."""
+        fresh = cls()
+        fresh.serve(told.served)
+        for host, ofports in told.ofports.items():
             fresh.update_ofports(host, ofports)
-        intent = self.intent
-        objects = (held for kind in Kind for held in intent.objects(kind).values())
-        fresh.update(intent, [Change(kind=o.kind, name=o.name, old=None, new=o) for o in objects])
+        objects = (held for kind in Kind for held in told.intent.objects(kind).values())
+        fresh.update(told.intent, [Change(kind=o.kind, name=o.name, old=None, new=o) for o in objects])
         return fresh
 
     def _refresh(
@@ -266,3 +278,14 @@ def _touched_hosts(
     declared = {change.name for change in changes if change.kind is Kind.HOST}
     moved = {seat.host for pair in moves.values() for seat in pair if seat is not None}
     return frozenset(declared | moved)
+
+
+def recompute(kept: Snapshot) -> Recomputation:
+    """Compile from nothing what a compiler was told, and compare with what it keeps."""
+    fresh = Compiler.of(kept)
+    return Recomputation(
+        revision=kept.intent.revision,
+        hosts=len(kept.layers_of),
+        parts=fresh.parts_compiled,
+        disagreements=tuple(compare(kept, fresh.snapshot())),
+    )

@@ -17,9 +17,6 @@ from controller.compiler.cookies import Feature
 from controller.compiler.groups import GroupPurpose
 from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
 from ovs_geneve.openflow.bundle import Block
-from ovs_geneve.openflow.flow import GroupEntry
-from ovs_geneve.openflow.stats import canonical_buckets
-from ovs_geneve.openflow.template import GroupCommand, encode_group
 
 NO_FLOWS = Block(b"", ())
 
@@ -73,10 +70,3 @@ class Fragment(NamedTuple):
     def flows(self) -> Iterator[EncodedFlow]:
         """Take the block apart; whoever needs no single flow does not pay for it."""
         return flows_of(self.block)
-
-
-def seal_group(entry: GroupEntry) -> EncodedGroup:
-    """Encode a group."""
-    return EncodedGroup(
-        entry.group_id, canonical_buckets(entry), encode_group(GroupCommand.ADD_OR_MODIFY, entry)
-    )

@@ -96,6 +96,10 @@ class Layers:
                         del cookies[key]
         return cookies
 
+    def held(self) -> dict[Layer, dict[FragmentId, Fragment]]:
+        """Return a copy of the layers that hosts hold."""
+        return {layer: dict(self._fragments[layer]) for layer in self._hosts_of if layer in self._fragments}
+
     def size(self, host: str) -> tuple[int, int]:
         """Return how many flows and groups a host holds, without looking at them."""
         flows = groups = 0

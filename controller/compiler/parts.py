@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from controller.compiler import port_flows
+from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
 from controller.compiler.features import flood, pipeline_base, policy, tunnel
 from controller.compiler.fragments import (
@@ -21,7 +22,6 @@ from controller.compiler.fragments import (
     FragmentId,
     Layer,
     LayerKind,
-    seal_group,
     shared_layer,
 )
 from controller.compiler.groups import GroupPurpose
@@ -65,6 +65,8 @@ class Situation:
     served: frozenset[str] | None = None
     "The hosts that are ours to program; None is all of them."
     _networks: dict[str, NetworkView] = field(default_factory=dict)
+    _endpoints: dict[str, tuple[Address, ...]] = field(default_factory=dict)
+    _buckets: dict[tuple[str, frozenset[int]], EncodedBucket | None] = field(default_factory=dict)
     _families: dict[str, frozenset[int]] = field(default_factory=dict)
     _remote_layers: dict[str, frozenset[Layer]] = field(default_factory=dict)
 
@@ -76,6 +78,8 @@ class Situation:
             self._networks.clear()
         if Kind.HOST in kinds:
             self._families.clear()
+            self._endpoints.clear()
+            self._buckets.clear()
             self._remote_layers.clear()
 
     def serve(self, hosts: frozenset[str] | None) -> None:
@@ -114,8 +118,19 @@ class Situation:
 
     def endpoints(self, host: str) -> tuple[Address, ...]:
         """Return a host's tunnel endpoints, none when it is not declared."""
-        declared = self.intent.hosts.get(host)
-        return () if declared is None else declared.spec.endpoints
+        endpoints = self._endpoints.get(host)
+        if endpoints is None:
+            declared = self.intent.hosts.get(host)
+            endpoints = self._endpoints[host] = () if declared is None else declared.spec.endpoints
+        return endpoints
+
+    def bucket_to(self, host: str, families: frozenset[int]) -> EncodedBucket | None:
+        """Return what sends a copy to a host from hosts with these families; None when they cannot reach it."""
+        if (host, families) not in self._buckets:
+            endpoint = _reachable(self.endpoints(host), families)
+            key = self.intent.hosts[host].key
+            self._buckets[host, families] = None if endpoint is None else to_host(key, endpoint)
+        return self._buckets[host, families]
 
     def remote_layers(self, network: str) -> frozenset[Layer]:
         """Return the layers of ways to elsewhere that a network's hosts need."""
@@ -188,8 +203,8 @@ def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:
         return
     families = situation.families(part.host)
     hosts = sorted(situation.seats.hosts_of(part.name))
-    others = [_reachable(situation.endpoints(host), families) for host in hosts if host != part.host]
-    group = seal_group(flood.remote_group(network.key, [a for a in others if a is not None]))
+    buckets = [situation.bucket_to(host, families) for host in hosts if host != part.host]
+    group = seal_group(network.key, GroupPurpose.REMOTE, [bucket for bucket in buckets if bucket is not None])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.REMOTE)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -200,7 +215,7 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
     keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(flood.local_group(network.key, keys))
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 

@@ -39,49 +39,36 @@ _ATTEMPTS = 4
 
 
 class StencilError(Exception):
-    """A feature's flows are not fixed pieces around its numbers."""
-
-
-def seal_flows(flows: Iterable[Flow], feature: Feature, object_key: int, salt: bytes = b"") -> Block:
-    """Encode the flows of one object and give each the cookie that says what it does.
-
-    `salt` is what their bytes do not show.
-    """
-    block = Block.of(*(encode_flow_add(flow) for flow in flows))
-    return _with_cookies(block.data, block.ends, feature, object_key, salt)
+    """What is made of numbers is not fixed pieces around them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stencil:
-    """The flows of one shape of object."""
+class Pieces:
+    """Bytes of one shape: fixed pieces around a few numbers."""
 
-    pieces: tuple[bytes, ...]
+    fixed: tuple[bytes, ...]
     widths: tuple[int, ...]
     "Bytes of each number."
-    join: Callable[[Sequence[bytes]], Sequence[bytes]]
-    "From all pieces and then all numbers, as bytes, to the order in which they are joined."
-    ends: tuple[int, ...]
+    order: Callable[[Sequence[bytes]], Sequence[bytes]]
+    "From all fixed pieces and then all numbers, as bytes, to the order in which they are joined."
 
     @classmethod
-    def of(cls, make: Make, widths: Sequence[int]) -> Stencil:
-        """Learn a shape from a feature; `widths` are the bytes of its numbers, in the order in which it takes them."""
+    def of(cls, make: Callable[[Numbers], bytes], widths: Sequence[int]) -> Pieces:
+        """Learn a shape from what makes it; `widths` are the bytes of its numbers, in the order it takes them."""
         for attempt in range(_ATTEMPTS):
             numbers = [_probe(attempt, place, width) for place, width in enumerate(widths)]
-            stencil = cls._cut(_encoded(make(numbers)), numbers, tuple(widths))
-            if stencil._holds(make, attempt):
-                return stencil
-        raise StencilError(f"no stencil of {make}")
+            pieces = cls._cut(make(numbers), numbers, tuple(widths))
+            if pieces._hold(make, attempt):
+                return pieces
+        raise StencilError(f"{make} does not put its numbers between fixed pieces")
 
-    def pack(self, feature: Feature, object_key: int, numbers: Numbers, salt: bytes = b"") -> Block:
-        """Encode the flows of an object; the same as `seal_flows` of what the feature gives for it."""
-        return _with_cookies(self._fill(numbers), self.ends, feature, object_key, salt)
-
-    def _fill(self, numbers: Numbers) -> bytes:
+    def fill(self, numbers: Numbers) -> bytes:
+        """Join the pieces around these numbers."""
         known = [number.to_bytes(width) for number, width in zip(numbers, self.widths, strict=True)]
-        return b"".join(self.join((*self.pieces, *known)))
+        return b"".join(self.order((*self.fixed, *known)))
 
     @classmethod
-    def _cut(cls, block: Block, numbers: Numbers, widths: tuple[int, ...]) -> Stencil:
+    def _cut(cls, data: bytes, numbers: Numbers, widths: tuple[int, ...]) -> Pieces:
         places = {
             number.to_bytes(width): place
             for place, (number, width) in enumerate(zip(numbers, widths, strict=True))
@@ -89,21 +76,44 @@ class Stencil:
         }
         # Longer ones first: a short one may be part of a long one by chance.
         patterns = sorted(map(re.escape, places), key=len, reverse=True)
-        parts = (
-            re.split(b"(" + b"|".join(patterns) + b")", block.data, flags=re.DOTALL)
-            if patterns
-            else [block.data]
-        )
-        pieces = tuple(parts[0::2])
-        order = [at // 2 if at % 2 == 0 else len(pieces) + places[part] for at, part in enumerate(parts)]
-        join = itemgetter(*order) if len(order) > 1 else itemgetter(slice(1))
-        return cls(pieces, widths, join, block.ends)
+        pattern = b"(" + b"|".join(patterns) + b")"
+        parts = re.split(pattern, data, flags=re.DOTALL) if patterns else [data]
+        fixed = tuple(parts[0::2])
+        order = [at // 2 if at % 2 == 0 else len(fixed) + places[part] for at, part in enumerate(parts)]
+        return cls(fixed, widths, itemgetter(*order) if len(order) > 1 else itemgetter(slice(1)))
 
-    def _holds(self, make: Make, attempt: int) -> bool:
+    def _hold(self, make: Callable[[Numbers], bytes], attempt: int) -> bool:
         least = [0] * len(self.widths)
         most = [(1 << 8 * width) - 1 for width in self.widths]
         others = [_probe(attempt + _ATTEMPTS, place, width) for place, width in enumerate(self.widths)]
-        return all(self._fill(numbers) == _encoded(make(numbers)).data for numbers in (least, most, others))
+        return all(self.fill(numbers) == make(numbers) for numbers in (least, most, others))
+
+
+@dataclass(frozen=True, slots=True)
+class Stencil:
+    """The flows of one shape of object."""
+
+    pieces: Pieces
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, make: Make, widths: Sequence[int]) -> Stencil:
+        """Learn a shape from a feature; `widths` are the bytes of its numbers, in the order in which it takes them."""
+        pieces = Pieces.of(lambda numbers: _encoded(make(numbers)).data, widths)
+        return cls(pieces, _encoded(make([0] * len(widths))).ends)
+
+    def pack(self, feature: Feature, object_key: int, numbers: Numbers, salt: bytes = b"") -> Block:
+        """Encode the flows of an object; the same as `seal_flows` of what the feature gives for it."""
+        return _with_cookies(self.pieces.fill(numbers), self.ends, feature, object_key, salt)
+
+
+def seal_flows(flows: Iterable[Flow], feature: Feature, object_key: int, salt: bytes = b"") -> Block:
+    """Encode the flows of one object and give each the cookie that says what it does.
+
+    `salt` is what their bytes do not show.
+    """
+    block = _encoded(flows)
+    return _with_cookies(block.data, block.ends, feature, object_key, salt)
 
 
 def _encoded(flows: Iterable[Flow]) -> Block:

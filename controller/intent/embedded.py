@@ -18,11 +18,13 @@ import logging
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from controller.errors import SetupError
+from ovs_geneve.ovsdb.remote import Remote, Transport, parse_remote
 
 MAX_SOCKET_PATH = 107
 "Bytes the path of a Unix socket may have (unix(7), sun_path)."
@@ -43,9 +45,13 @@ _log = logging.getLogger(__name__)
 
 
 class EmbeddedDatabase:
-    """Keeps an ovsdb-server running on the database in a directory; use as a context (`async with`)."""
+    """Keeps an ovsdb-server running on the database in a directory; use as a context (`async with`).
 
-    def __init__(self, directory: Path) -> None:
+    `listen` is a passive remote where others may dial it too.
+    """
+
+    def __init__(self, directory: Path, listen: str | None = None) -> None:
+        self._listen = listen
         self._directory = directory.absolute()
         self._database = self._directory / "intent.db"
         self._socket = self._directory / "db.sock"
@@ -80,7 +86,7 @@ class EmbeddedDatabase:
         self._check_setup()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.chmod(0o700)
-        self._lock = _lock(self._directory / "lock")
+        self._lock = lock_directory(self._directory)
         try:
             await self._end_orphan()
             await self._prepare()
@@ -109,6 +115,8 @@ class EmbeddedDatabase:
             raise SetupError(
                 f"{self._socket} is too long for a Unix socket", f"at most {MAX_SOCKET_PATH} bytes"
             )
+        if self._listen is not None:
+            _check_free(parse_remote(self._listen))
 
     async def _end_orphan(self) -> None:
         """End a server that a killed controller left in the moment of starting it."""
@@ -157,6 +165,7 @@ class EmbeddedDatabase:
         self._process = process = await asyncio.create_subprocess_exec(
             *("setpriv", "--pdeathsig", "KILL", "ovsdb-server", str(self._database)),
             f"--remote=punix:{self._socket}",
+            *(() if self._listen is None else (f"--remote={self._listen}",)),
             f"--unixctl={self._directory / 'db.ctl'}",
             f"--pidfile={self._pidfile}",
             f"--log-file={self._directory / 'db.log'}",
@@ -214,8 +223,20 @@ class EmbeddedDatabase:
             await process.wait()
 
 
-def _lock(path: Path) -> int:
-    """Take the lock and leave our pid in it; the kernel lets go of it however we end."""
+def _check_free(remote: Remote) -> None:
+    """Raise SetupError when nobody can listen there: ovsdb-server would only say so in its log, and go on."""
+    if remote.transport is Transport.UNIX:
+        return
+    family = socket.AF_INET6 if ":" in remote.host else socket.AF_INET
+    try:
+        socket.create_server((remote.host, remote.port), family=family).close()
+    except OSError as error:
+        raise SetupError(f"the store cannot listen on {remote}", str(error)) from error
+
+
+def lock_directory(directory: Path) -> int:
+    """Take a state directory for this process alone, until the descriptor is closed, however we end."""
+    path = directory / "lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -223,7 +244,7 @@ def _lock(path: Path) -> int:
         pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
         os.close(lock)
         raise SetupError(
-            f"process {pid} already keeps its intent in {path.parent}", "stop it, or choose another directory"
+            f"process {pid} already runs a controller in {directory}", "stop it, or choose another directory"
         ) from error
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -3,27 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from controller.errors import StoreUnavailable
+from controller.errors import Overtaken
 from controller.intent.intent import Intent
-from controller.intent.model import Change, ObjectKey
+from controller.intent.model import Change
+
+OnMoved = Callable[[Intent, Sequence[Change]], None]
+"""Called with the stored intent each time it changed, and with what changed: in order, nothing twice, at most one
+change an object. The first call gives all that is stored and names no changes."""
 
 
 class IntentStore(Protocol):
-    """Keeps one intent for one writer."""
+    """Keeps one intent for any number of writers."""
 
-    async def load(self) -> Intent:
-        """Return what is stored now; raise StoreUnavailable when that cannot be told."""
+    @property
+    def is_following(self) -> bool:
+        """Tell whether the store answers, so that what was told last is what is stored."""
         ...
 
-    async def commit(self, changes: Sequence[Change], base: Intent, revision: int, last_key: int) -> None:
-        """Store the changes, all or none of them, and return once they are durable.
+    async def follow(self, on_moved: OnMoved) -> None:
+        """Tell from now on what is stored, whoever wrote it; return when the whole was told.
 
-        At most one change an object (`merged`). `base` is the intent they were decided on. Raises
-        StoreUnavailable when nothing was stored or nobody can tell: load again before the next commit.
+        Raises StoreUnavailable when the store does not answer.
+        """
+        ...
+
+    async def commit(self, base: Intent, after: Intent, changes: Sequence[Change]) -> None:
+        """Store the changes that lead from `base` to `after`, all or none, and return once they are durable.
+
+        `base` is the intent told last: the very object. By the time this returns, `after` has been told. When they
+        are the same, it only makes sure that this is what is stored. Raises Overtaken when somebody else's
+        commit came first, and StoreUnavailable when nothing was stored or nobody can tell.
         """
         ...
 
@@ -33,21 +45,27 @@ class IntentStore(Protocol):
 
 
 class MemoryStore:
-    """A store that lasts as long as the object; for tests and throw-away controllers."""
+    """A store that lasts as long as the object, for as many services as like; for tests."""
+
+    is_following = True
 
     def __init__(self, intent: Intent | None = None) -> None:
-        self._intent = intent if intent is not None else Intent()
+        self.intent = intent if intent is not None else Intent()
+        self._followers: list[OnMoved] = []
 
-    async def load(self) -> Intent:
-        """Return what was committed last."""
-        return self._intent
+    async def follow(self, on_moved: OnMoved) -> None:
+        """Tell what was committed last, and what will be."""
+        self._followers.append(on_moved)
+        on_moved(self.intent, ())
 
-    async def commit(self, changes: Sequence[Change], base: Intent, revision: int, last_key: int) -> None:
+    async def commit(self, base: Intent, after: Intent, changes: Sequence[Change]) -> None:
         """Remember the changes."""
-        if base.revision != self._intent.revision:
-            raise StoreUnavailable(f"stored is revision {self._intent.revision}, not {base.revision}")
-        after = self._intent.with_changes(changes, revision)
-        self._intent = replace(after, last_key=ObjectKey(last_key))
+        if base is not self.intent:
+            raise Overtaken("another commit came first")
+        if after is not base:
+            self.intent = after
+            for on_moved in self._followers:
+                on_moved(after, changes)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to let go."""

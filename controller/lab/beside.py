@@ -41,8 +41,10 @@ class ControllerBeside:
         self.pid = process.pid
         try:
             wait_until(self._ready, _START_SECONDS, "the controller")
-        except Exception as error:
+        except BaseException as error:
             self.stop()
+            if not isinstance(error, Exception):
+                raise  # somebody wants an end, and a `with` does not yet know of the process
             raise LabError(f"the controller does not start: {error}", self.log.read_text()[-2000:]) from error
 
     @property

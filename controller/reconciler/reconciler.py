@@ -31,7 +31,7 @@ from controller.intent.model import (
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
 from controller.reconciler.programmer import Phase, Programmer
-from controller.reconciler.status import Condition, HostProgress
+from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, SwitchChannel
 from ovs_geneve.openflow.events import Event
 
@@ -56,6 +56,8 @@ class Reconciler:
         self._progress: dict[str, asyncio.Future[None]] = {}
         self._served: frozenset[str] | None = None
         "The hosts that are ours; None is all."
+        self._last = 0, 0, 0
+        "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
 
@@ -67,7 +69,10 @@ class Reconciler:
 
     def intent_changed(self, before: Intent, after: Intent, changes: Sequence[Change]) -> None:
         """Follow the intent."""
+        compiled = self.compiler.parts_compiled
         pending = self.compiler.update(after, changes)
+        if pending:
+            self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
         hosts = [change for change in changes if change.kind is Kind.HOST and self._serves(change.name)]
         for change in hosts:
             if change.new is not None and change.name not in self.programmers:
@@ -146,6 +151,17 @@ class Reconciler:
             groups=groups,
             messages_sent=0 if programmer is None else programmer.messages_sent,
             behind_since=0 if programmer is None else programmer.behind_since,
+        )
+
+    def work(self) -> Work:
+        """Return what changes cost."""
+        revision, parts, hosts = self._last
+        return Work(
+            parts_compiled=self.compiler.parts_compiled,
+            messages_sent=sum(programmer.messages_sent for programmer in self.programmers.values()),
+            last_revision=revision,
+            last_parts=parts,
+            last_hosts=hosts,
         )
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:

@@ -42,6 +42,20 @@ class HostProgress:
     "Revision of the oldest change it may lack."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What changes cost: since the start, and the last one that hosts had to follow."""
+
+    parts_compiled: int
+    messages_sent: int
+    "Flow and group messages to the bridges that are programmed now."
+    last_revision: int
+    last_parts: int
+    "Parts that the last change had compiled anew."
+    last_hosts: int
+    "Hosts that it concerned."
+
+
 ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
 
 

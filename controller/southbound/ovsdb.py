@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from controller.intent.model import HostSpec, Object
 from controller.settings import Settings
@@ -81,6 +82,9 @@ class OvsdbHosts:
 
     def enrol(self, host: Object[HostSpec]) -> None:
         """Keep a host provisioned as declared from now on."""
+        if host.name == self._settings.host:
+            # We run beside it: its own socket is nearer than what others dial.
+            host = replace(host, spec=replace(host.spec, ovsdb=self._settings.local_ovsdb))
         link = self._links.get(host.name)
         if link is None:
             link = self._links[host.name] = HostLink(host, self._settings, self.events, self._bridges)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reconciler asks of the channels to hosts, and what they tell it. Who implements them is not its business."""
+"""What the reconciler asks of hosts and of other controllers, and what they tell it; others implement it."""
 
 from __future__ import annotations
 
@@ -90,8 +90,33 @@ class HostLinks(Protocol):
         """Let go of a host as it is: another controller serves it."""
 
 
+class Peers(Protocol):
+    """The controllers that hosts are shared with."""
+
+    def holder_of(self, host: str) -> str | None:
+        """Return the name of the controller that serves a host; None while nobody does."""
+
+    def is_behind(self, host: str, revision: int) -> bool:
+        """Tell whether a host may lack a change of this revision, as far as its holder has told."""
+
+
 class HostEvents(Protocol):
     """Where host links report to."""
 
     def host_reported(self, name: str, report: HostReport) -> None:
         """Take in what a host's OVSDB tells now."""
+
+
+class HostDatabases(HostLinks, Protocol):
+    """The OVSDB side of all hosts, as a process runs it (`ovsdb.OvsdbHosts`). `events` is set before the first host."""
+
+    events: HostEvents
+
+    async def start(self) -> None:
+        """Begin to listen for hosts that call in."""
+
+    def strangers(self) -> tuple[WaitingHost, ...]:
+        """Return the hosts that called in and are not declared."""
+
+    async def close(self) -> None:
+        """End all links and listeners."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum, IntFlag
+from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -16,10 +17,10 @@ from ovs_geneve.errors import DecodeError, EncodeError
 from ovs_geneve.openflow.messages import HEADER_LENGTH, MAX_LENGTH, VERSION, MessageType, encode_message
 
 _CONTROL = Struct("!IHH")
-_ADD = Struct("!BBHII2xH")
-_XID = Struct("!I")
+_ADD = Struct("!BBHII2xH4sI")
+"The wrapper, and of the message's own header all but the xid ('4s' takes the first four bytes of it), then that."
 _NO_XID = bytes(4)
-ADD_OVERHEAD = _ADD.size
+ADD_OVERHEAD = _ADD.size - HEADER_LENGTH
 "Bytes that OFPT_BUNDLE_ADD_MESSAGE puts before the message it carries."
 
 SHARED_XID = 0xFFFF_FFEF
@@ -75,12 +76,17 @@ class Block(NamedTuple):
 
     @classmethod
     def of(cls, *messages: bytes) -> Block:
-        """Wrap messages, xid 0."""
-        data, ends = b"", []
+        """Wrap messages."""
+        pieces: list[bytes] = []
+        ends: list[int] = []
+        pack, kind, end = _ADD.pack, MessageType.BUNDLE_ADD_MESSAGE, 0
         for message in messages:
-            data += encode_bundle_add(SHARED_BUNDLE, ATOMIC_ORDERED, message, xid=SHARED_XID)
-            ends.append(len(data))
-        return cls(data, tuple(ends))
+            length = _wrapped_length(message)
+            head = pack(VERSION, kind, length, SHARED_XID, SHARED_BUNDLE, ATOMIC_ORDERED, message, SHARED_XID)
+            pieces += (head, message[HEADER_LENGTH:])
+            end += length
+            ends.append(end)
+        return cls(b"".join(pieces), tuple(ends))
 
     def messages(self) -> Iterator[bytes]:
         """Yield the messages without their wrapping, xid 0 again."""
@@ -98,9 +104,15 @@ class Wrapped(Sequence[bytes]):
         self._count = sum([len(block.ends) for block in self.blocks])
 
     @classmethod
-    def of(cls, messages: Iterable[bytes]) -> Wrapped:
-        """Wrap messages, each as a block of its own; those that are wrapped already stay as they are."""
-        return messages if isinstance(messages, cls) else cls([Block.of(message) for message in messages])
+    def of(cls, messages: Iterable[bytes], size: int = 1) -> Wrapped:
+        """Wrap messages, so many in a block; those that are wrapped already stay as they are."""
+        if isinstance(messages, cls):
+            return messages
+        waiting = iter(messages)
+        blocks = []
+        while run := tuple(islice(waiting, size)):
+            blocks.append(Block.of(*run))
+        return cls(blocks)
 
     def __len__(self) -> int:
         return self._count
@@ -142,11 +154,16 @@ def encode_bundle_discard(bundle_id: int, flags: BundleFlags = ATOMIC_ORDERED, *
 
 def encode_bundle_add(bundle_id: int, flags: BundleFlags, message: bytes, *, xid: int = 0) -> bytes:
     """Wrap `message` for a bundle; both headers get `xid`, else OVS answers OFPBFC_MSG_BAD_XID."""
+    length = _wrapped_length(message)
+    head = _ADD.pack(VERSION, MessageType.BUNDLE_ADD_MESSAGE, length, xid, bundle_id, flags, message, xid)
+    return head + message[HEADER_LENGTH:]
+
+
+def _wrapped_length(message: bytes) -> int:
     length = ADD_OVERHEAD + len(message)
     if length > MAX_LENGTH:
         raise EncodeError("bundle message", f"{length} bytes do not fit into one message")
-    wrapper = _ADD.pack(VERSION, MessageType.BUNDLE_ADD_MESSAGE, length, xid, bundle_id, flags)
-    return wrapper + message[:4] + _XID.pack(xid) + message[8:]
+    return length
 
 
 def decode_bundle_control(message: bytes) -> BundleReply:

@@ -11,7 +11,7 @@ from ovs_geneve.openflow.events import Observed, ObserveRefused, Refusal
 from ovs_geneve.openflow.flow import GroupKind
 from ovs_geneve.openflow.messages import Header, MessageType, decode_error
 from ovs_geneve.openflow.stats import (
-    decode_flow_stats,
+    decode_flow_keys,
     decode_group_desc,
     flow_stats_request,
     group_desc_request,
@@ -69,7 +69,7 @@ class Observation:
         if question == 1:
             self._groups.update((group, (kind, raw)) for group, kind, raw in decode_group_desc(message))
         else:
-            self._flows.update((entry.key, entry.cookie) for entry in decode_flow_stats(message))
+            self._flows.update(decode_flow_keys(message))
         return is_last_part(message)
 
     def _refuse(self, message: bytes) -> None:

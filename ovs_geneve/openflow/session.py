@@ -51,6 +51,9 @@ LAST_XID = SHARED_XID
 
 _REQUEST_XIDS = 2
 
+_BLOCK_MESSAGES = 16
+"Messages wrapped together, where they are not wrapped yet: a block leaves whole."
+
 _UNASKED = frozenset(
     {
         MessageType.HELLO,
@@ -169,7 +172,8 @@ class Session:
         for number, step in enumerate(steps):
             if isinstance(step, Bundle):
                 first = 0
-                for run in Wrapped.of(step.messages).split(self._bundle_limit):
+                size = min(_BLOCK_MESSAGES, self._bundle_limit)
+                for run in Wrapped.of(step.messages, size).split(self._bundle_limit):
                     xid = self._take_xids(PART_XIDS)
                     yield Part(run, step=number, xid=xid, first=first, at_once=step.at_once)
                     first += len(run)

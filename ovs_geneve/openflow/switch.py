@@ -46,12 +46,7 @@ class Switch:
 
         Raises OpenFlowError where the switch refuses, ConnectionLost.
         """
-
-        def start() -> list[Event]:
-            self._session.observe(cookie=cookie, cookie_mask=cookie_mask)
-            return []
-
-        result = await self._in_turn(start)
+        result = await self.begin_observe(cookie=cookie, cookie_mask=cookie_mask)
         if isinstance(result, ObserveRefused):
             raise _error(result.refusal)
         assert isinstance(result, Observed)
@@ -62,9 +57,25 @@ class Switch:
 
         Raises ConnectionLost; which part of them holds is unknown then.
         """
-        result = await self._in_turn(lambda: self._session.apply(steps))
+        result = await self.begin_apply(steps)
         assert isinstance(result, Applied | Refused)
         return result
+
+    def begin_observe(self, *, cookie: int = 0, cookie_mask: int = 0) -> asyncio.Future[Event]:
+        """Observe when it is its turn; the future gets Observed or ObserveRefused, or ConnectionLost.
+
+        For who would otherwise make a task only to wait: a change goes to many switches.
+        """
+
+        def start() -> list[Event]:
+            self._session.observe(cookie=cookie, cookie_mask=cookie_mask)
+            return []
+
+        return self._in_turn(start)
+
+    def begin_apply(self, steps: Sequence[Step]) -> asyncio.Future[Event]:
+        """Apply when it is its turn; the future gets Applied or Refused, or ConnectionLost."""
+        return self._in_turn(lambda: self._session.apply(steps))
 
     async def request(self, message: bytes) -> tuple[bytes, ...]:
         """Send one rare message, xid 0; return its replies, () for one that has none.
@@ -110,12 +121,14 @@ class Switch:
         if self._lost is not None:
             raise ConnectionLost(self._lost)
 
-    async def _in_turn(self, start: _Start) -> Event:
-        self._check_connected()
+    def _in_turn(self, start: _Start) -> asyncio.Future[Event]:
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._waiting.append((start, future))
-        self._start_next()
-        return await future
+        if self._lost is not None:
+            future.set_exception(ConnectionLost(self._lost))
+        else:
+            self._waiting.append((start, future))
+            self._start_next()
+        return future
 
     def _start_next(self) -> None:
         while self._current is None and self._waiting:

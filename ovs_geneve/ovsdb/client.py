@@ -21,6 +21,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from typing import Protocol
 
 from msgspec import Raw
 
@@ -45,7 +46,7 @@ from ovs_geneve.ovsdb.operations import Operation, encode_operation
 from ovs_geneve.ovsdb.remote import Remote, Transport, remotes_to_dial
 from ovs_geneve.ovsdb.replica import NO_TXN, Replica, RowChange
 from ovs_geneve.ovsdb.results import OperationResult, decode_results
-from ovs_geneve.ovsdb.schema import decode_schema
+from ovs_geneve.ovsdb.schema import DatabaseSchema, decode_schema
 
 CONNECT_TIMEOUT = 10.0
 "Seconds for TCP and TLS to come up."
@@ -79,6 +80,34 @@ class ConnectionState(Enum):
     "Ended by `close`, or its `run` was cancelled."
 
 
+class Follower(Protocol):
+    """What takes in a database's contents and their changes; `Replica` is one."""
+
+    @property
+    def schema(self) -> DatabaseSchema | None:
+        """The server's schema, None before the first `bind`."""
+
+    @property
+    def last_txn_id(self) -> str | None:
+        """The transaction these contents belong to, None where the server tells none."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Tell whether everything is to be sent anew: what it has kept does not lead to what it was told."""
+
+    def bind(self, schema: DatabaseSchema) -> None:
+        """Take the types of the columns from the server; NotSupported names a missing table or column."""
+
+    def monitored(self) -> Mapping[str, Sequence[str]]:
+        """Give tables and columns as a monitor request names them."""
+
+    def keeps(self, table: str) -> bool:
+        """Tell whether the rows of a table are known, so that a snapshot need not hold them."""
+
+    def apply(self, update: Update) -> Sequence[RowChange]:
+        """Take over what a monitor reported and return what changed, for `on_change`."""
+
+
 class OvsdbClient:
     """Follows some tables of one database and sends it transactions.
 
@@ -87,6 +116,7 @@ class OvsdbClient:
     `monitor` maps tables to columns ("column?" when the schema may lack it). `on_change` gets the rows each
     transaction changed, after `replica` has them; the first snapshot comes so too. `on_state` gets every new
     state. With `leader_only` a server that is not, or no longer, the leader of its cluster is left.
+    A `follower` takes in what `replica` would, which then stays empty.
 
     An error that `on_change` or `on_state` raises ends the connection and comes out of `run` or `serve`.
     """
@@ -106,12 +136,14 @@ class OvsdbClient:
         sync_timeout: float = SYNC_TIMEOUT,
         max_message: int = MAX_MESSAGE,
         leader_only: bool = False,
+        follower: Follower | None = None,
         name: str = "",
     ) -> None:
         self._remotes = remotes_to_dial(remote, tls=tls is not None)
         self.database = database
         self.name = name or (str(self._remotes[0]) if self._remotes else database)
         self.replica = Replica(monitor)
+        self._follower: Follower = self.replica if follower is None else follower
         self.state = ConnectionState.IDLE
         self.last_error: OvsGeneveError | OSError | None = None
         "Why the last attempt or connection ended; None while READY."
@@ -203,7 +235,7 @@ class OvsdbClient:
         nothing sent, when not READY; later when the channel ended and the outcome is unknown. The replica
         holds what the transaction changed when this returns.
         """
-        connection, schema = self._connection, self.replica.schema
+        connection, schema = self._connection, self._follower.schema
         if connection is None or schema is None or not self.connected:
             raise ConnectionLost(f"OVSDB client {self.name} is not connected")
         params = [self.database, *(encode_operation(operation) for operation in operations)]
@@ -298,20 +330,23 @@ class OvsdbClient:
                 if self._server is not None:
                     await self._monitor(connection, _SERVER, self._server)
                     self._check_leader(connection)
-                await self._monitor(connection, self.database, self.replica)
+                await self._monitor(connection, self.database, self._follower)
         except TimeoutError as error:
             raise ConnectionLost(f"no contents from {connection.peer} in {self._sync_timeout} s") from error
 
-    async def _monitor(self, connection: OvsdbConnection, database: str, replica: Replica) -> None:
+    async def _monitor(self, connection: OvsdbConnection, database: str, follower: Follower) -> None:
         """Learn the schema, then let the server tell contents and changes, by the best way it knows."""
-        replica.bind(await connection.request("get_schema", [database], decode_schema))
-        requests = {table: [{"columns": columns}] for table, columns in replica.monitored().items()}
+        follower.bind(await connection.request("get_schema", [database], decode_schema))
+        requests = {
+            table: [{"columns": columns, "select": {"initial": not follower.keeps(table)}}]
+            for table, columns in follower.monitored().items()
+        }
         for method in _METHODS:
             params: list[object] = [database, database, requests]
             if method == "monitor_cond_since":
-                params.append(replica.last_txn_id or NO_TXN)
+                params.append(follower.last_txn_id or NO_TXN)
             try:
-                await connection.request(method, params, self._snapshot_taker(method, replica))
+                await connection.request(method, params, self._snapshot_taker(connection, method, follower))
             except RequestRefused as error:
                 if error.error != "unknown method":
                     raise
@@ -319,29 +354,42 @@ class OvsdbClient:
                 return
         raise NotSupported("monitor", "RFC 7047")
 
-    def _snapshot_taker(self, method: str, replica: Replica) -> Callable[[Raw], None]:
+    def _snapshot_taker(
+        self, connection: OvsdbConnection, method: str, follower: Follower
+    ) -> Callable[[Raw], None]:
         def take(result: Raw) -> None:
             with _no_collection():
-                self._take(replica, decode_monitor_reply(method, result))
+                changes = follower.apply(decode_monitor_reply(method, result))
+            self._tell(follower, changes)
+            if follower.is_outdated:
+                connection.abort(ConnectionLost("what was known is outdated: everything is read anew"))
 
         return take
 
     def _notified(self, message: Message) -> None:
         if message.method == "monitor_canceled" and self._connection is not None:
             self._connection.abort(ConnectionLost(f"the server dropped database {self.database}"))
-        notification = decode_notification(message)
-        if notification is None:
+        with _no_collection():
+            follower, changes = self._apply(message)
+        if follower is None:
             return
-        monitor, update = notification
-        if monitor == self.database:
-            self._take(self.replica, update)
-        elif monitor == _SERVER and self._server is not None and self._connection is not None:
-            self._take(self._server, update)
+        self._tell(follower, changes)
+        if follower is self._server and self._connection is not None:
             self._check_leader(self._connection)
 
-    def _take(self, replica: Replica, update: Update) -> None:
-        changes = replica.apply(update)
-        if changes and replica is self.replica and self._on_change is not None:
+    def _apply(self, message: Message) -> tuple[Follower | None, Sequence[RowChange]]:
+        """Take over what a notification tells; say which follower it was for, None for neither."""
+        notification = decode_notification(message)
+        if notification is None:
+            return None, []
+        monitor, update = notification
+        follower = (
+            self._follower if monitor == self.database else self._server if monitor == _SERVER else None
+        )
+        return follower, [] if follower is None else follower.apply(update)
+
+    def _tell(self, follower: Follower, changes: Sequence[RowChange]) -> None:
+        if changes and follower is self._follower and self._on_change is not None:
             self._on_change(changes)
 
     def _check_leader(self, connection: OvsdbConnection) -> None:
@@ -379,7 +427,7 @@ class OvsdbClient:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector still: a large snapshot takes thrice as long when it looks on.
+    """Keep the garbage collector still: a large update takes thrice as long when it looks on.
 
     All those new objects live, there is nothing to collect among them.
     """

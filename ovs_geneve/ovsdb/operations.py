@@ -43,6 +43,7 @@ class NamedUuid:
 
 
 InputAtom: TypeAlias = bool | int | float | str | UUID | NamedUuid
+_ATOMS = (str, int, float, UUID, NamedUuid)
 InputMap: TypeAlias = (
     Mapping[str, InputAtom]
     | Mapping[int, InputAtom]
@@ -229,6 +230,8 @@ def _encode_on_rows(operation: Select | Update | Mutate | Delete | Wait) -> dict
 
 def encode_value(where: str, value: Input) -> Json:
     """Render a value as RFC 7047 5.1 <value>; EncodeError names `where`. The order of members is fixed."""
+    if isinstance(value, _ATOMS):  # the usual case, and the cheap question
+        return _atom(where, value)
     if value is None:
         return ["set", []]
     if isinstance(value, Mapping):
@@ -246,12 +249,14 @@ def encode_set(where: str, members: Collection[InputAtom]) -> Json:
 
 def encode_map(where: str, pairs: InputMap) -> Json:
     """Render a map, sorted by key."""
+    if not pairs:
+        return ["map", []]
     wire = {_order(key): [_atom(where, key), _atom(where, value)] for key, value in pairs.items()}
     return ["map", [wire[key] for key in sorted(wire)]]
 
 
 def _order(atom: InputAtom) -> tuple[str, str]:
-    return type(atom).__name__, str(atom)
+    return type(atom).__name__, atom.name if isinstance(atom, NamedUuid) else str(atom)
 
 
 def _row(row: Mapping[str, Input]) -> dict[str, Json]:

@@ -7,40 +7,49 @@ holds a row holds the contents of one moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from ovs_geneve.errors import DecodeError, NotSupported
 from ovs_geneve.ovsdb.messages import RowUpdate, RowUpdate2, Update
-from ovs_geneve.ovsdb.schema import ColumnType, DatabaseSchema, Value
+from ovs_geneve.ovsdb.schema import ColumnType, DatabaseSchema, Value, parse_uuid
 
 NO_TXN = "00000000-0000-0000-0000-000000000000"
 "The transaction id that asks monitor_cond_since for everything."
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=True):
     """One row as it stood after some transaction; `row["name"]` gives a column."""
 
     table: str
     uuid: UUID
-    columns: Mapping[str, Value] = field(hash=False)
+    columns: Mapping[str, Value]
     "The monitored columns; `_uuid` is not among them."
-    memo: list[object] = field(default_factory=list, init=False, repr=False, compare=False)
-    "Room for what a reader made of this row: a row never changes, so that is made once (`rows.typed`)."
+    memo: object = None
+    "What a reader made of this row, no part of it: a row never changes, so that is made once (`rows.typed`)."
 
     def __getitem__(self, column: str) -> Value:
         """Give the column's value; KeyError when it is not monitored."""
         return self.columns[column]
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Row):
+            return NotImplemented
+        return (self.table, self.uuid, self.columns) == (other.table, other.uuid, other.columns)
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # Struct has one of its own, which compares identities
+
+    def __hash__(self) -> int:
+        return hash((self.table, self.uuid))
+
+
+class RowChange(Struct, frozen=True, gc=False):
     """One row before and after a transaction: inserted, deleted or changed."""
 
     table: str
@@ -57,6 +66,20 @@ Changes: TypeAlias = list[RowChange]
 _Columns: TypeAlias = Mapping[str, ColumnType]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the rows of one table are made with."""
+
+    types: _Columns
+    defaults: dict[str, Value]
+    decoders: Mapping[str, Callable[[object], Value]]
+
+    @classmethod
+    def of(cls, types: _Columns) -> _Shape:
+        defaults = {name: column.default for name, column in types.items()}
+        return cls(types, defaults, {name: column.decode for name, column in types.items()})
+
+
 class Replica:
     """The monitored tables of one database.
 
@@ -67,6 +90,7 @@ class Replica:
     def __init__(self, tables: Mapping[str, Sequence[str]]) -> None:
         self._wanted = {table: tuple(columns) for table, columns in tables.items()}
         self._types: dict[str, _Columns] = {}
+        self._shapes: dict[str, _Shape] = {}
         self._rows: dict[str, dict[UUID, Row]] = {table: {} for table in tables}
         self._views = {table: MappingProxyType(rows) for table, rows in self._rows.items()}
         self._schema: DatabaseSchema | None = None
@@ -82,6 +106,11 @@ class Replica:
         """The transaction these contents belong to, None where the server tells none."""
         return self._last_txn_id
 
+    @property
+    def is_outdated(self) -> bool:
+        """Never: it asks for all it needs in the first place."""
+        return False
+
     def bind(self, schema: DatabaseSchema) -> None:
         """Take the types of the columns from the server; NotSupported names a missing table or column.
 
@@ -92,11 +121,16 @@ class Replica:
             # A difference is only understood between rows of the same shape.
             self._last_txn_id = None
         self._types = types
+        self._shapes = {table: _Shape.of(columns) for table, columns in types.items()}
         self._schema = schema
 
     def monitored(self) -> Mapping[str, Sequence[str]]:
         """Give tables and columns as a monitor request names them, those the server lacks left out."""
         return {table: list(columns) for table, columns in self._types.items()}
+
+    def keeps(self, table: str) -> bool:
+        """Have every snapshot hold all rows: they are compared with those known."""
+        return False
 
     def rows(self, table: str) -> Mapping[UUID, Row]:
         """Give a table's rows; the mapping is a live view, the rows in it are not."""
@@ -137,12 +171,15 @@ class Replica:
         for table, row_updates in update.tables.items():
             if table not in self._types:
                 raise DecodeError(f"update of {table}", "this table is not monitored")
+            rows = self._rows[table]
             for key, row_update in row_updates.items():
                 uuid = _row_uuid(table, key)
-                reported[table].add(uuid)
-                old = self._rows[table].get(uuid)
+                old = rows.get(uuid)
+                if old is not None:
+                    reported[table].add(uuid)
                 new = self._next(table, uuid, None if update.snapshot else old, row_update)
-                if old != new:
+                # First what costs nothing: in a first snapshot there is nothing to compare.
+                if old is not new and (old is None or new is None or old != new):
                     changes.append(RowChange(table, uuid, old, new))
         if update.snapshot:
             changes.extend(self._vanished(reported))
@@ -169,13 +206,14 @@ class Replica:
         raise DecodeError(f"update of {table} {uuid}", "none of initial, insert, modify and delete")
 
     def _whole(self, table: str, uuid: UUID, wire: Mapping[str, object]) -> Row:
-        types = self._types[table]
-        columns = {name: column.default for name, column in types.items()}
-        for name, json in wire.items():
-            try:
-                columns[name] = types[name].decode(json)
-            except (ValueError, KeyError) as error:
-                raise _bad_column(table, name, error) from error
+        shape = self._shapes[table]
+        columns, decoders = shape.defaults.copy(), shape.decoders
+        name = ""
+        try:
+            for name, json in wire.items():
+                columns[name] = decoders[name](json)
+        except (ValueError, KeyError) as error:
+            raise _bad_column(table, name, error) from error
         return Row(table, uuid, MappingProxyType(columns))
 
     def _modified(self, table: str, uuid: UUID, old: Row | None, wire: Mapping[str, object]) -> Row:
@@ -208,7 +246,7 @@ def _column_types(schema: DatabaseSchema, table: str, wanted: Sequence[str]) -> 
 
 def _row_uuid(table: str, key: str) -> UUID:
     try:
-        return UUID(key)
+        return parse_uuid(key)
     except ValueError as error:
         raise DecodeError(f"update of {table}", f"{key!r} is no row") from error
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from uuid import UUID
 
@@ -13,11 +12,10 @@ import msgspec
 from ovs_geneve.errors import DecodeError, TransactionFailed, WaitTimedOut
 from ovs_geneve.ovsdb.messages import decode_as
 from ovs_geneve.ovsdb.operations import Operation, Select
-from ovs_geneve.ovsdb.schema import ColumnType, DatabaseSchema, Value
+from ovs_geneve.ovsdb.schema import ColumnType, DatabaseSchema, Value, parse_uuid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationResult:
+class OperationResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one operation of a stored transaction did."""
 
     count: int = 0
@@ -58,7 +56,7 @@ def _result(operation: Operation, result: _Result | None, schema: DatabaseSchema
     if result is None:
         return OperationResult()
     try:
-        uuid = None if result.uuid is None else UUID(result.uuid[1])
+        uuid = None if result.uuid is None else parse_uuid(result.uuid[1])
         rows = _rows(result.rows, schema.tables[operation.table]) if isinstance(operation, Select) else ()
     except (ValueError, KeyError) as error:
         raise DecodeError("transact reply", str(error)) from error

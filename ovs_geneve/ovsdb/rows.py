@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar, cast
 from uuid import UUID
 
+from msgspec.structs import force_setattr
+
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.ovsdb.replica import Replica, Row
 
@@ -252,9 +254,10 @@ R = TypeVar("R", OpenVSwitch, Bridge, Port, Interface, Controller, Manager)
 
 def typed(row: Row, kind: type[R]) -> R:
     """Read a row, once however often it is asked for: a plug must not cost a look into every other port."""
-    if not row.memo:
-        row.memo.append(kind.from_row(row))
-    made = row.memo[0]
+    made = row.memo
+    if made is None:
+        made = kind.from_row(row)
+        force_setattr(row, "memo", made)
     assert isinstance(made, kind), f"a row of {row.table} is no {kind.__name__}"
     return made
 

@@ -10,9 +10,9 @@ a map                              an immutable Mapping
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
@@ -127,8 +127,14 @@ def _string(json: object) -> Atom:
 
 def _uuid(json: object) -> Atom:
     if isinstance(json, list) and len(json) == 2 and json[0] == "uuid" and type(json[1]) is str:
-        return UUID(json[1])
+        return parse_uuid(json[1])
     raise ValueError(f"{json!r} is no uuid")
+
+
+@lru_cache(maxsize=65_536)
+def parse_uuid(text: str) -> UUID:
+    """Parse a row's uuid; raises ValueError. Cached: a snapshot names each row where it is and where it is meant."""
+    return msgspec.convert(text, UUID)
 
 
 _ATOMS: Mapping[str, Callable[[object], Atom]] = MappingProxyType(
@@ -145,7 +151,7 @@ def _members(json: object, tag: str) -> list[object] | None:
 
 def _optional_decoder(atom: Callable[[object], Atom]) -> Callable[[object], Value]:
     def decode(json: object) -> Value:
-        members = _members(json, "set")
+        members = _members(json, "set") if type(json) is list else None
         if members is None:
             return atom(json)
         if len(members) > 1:
@@ -168,13 +174,12 @@ def _map_decoder(key: Callable[[object], Atom], value: Callable[[object], Atom])
         pairs = _members(json, "map")
         if pairs is None:
             raise ValueError(f"{json!r} is no map")
-        return MappingProxyType(dict(_pairs(pairs)))
-
-    def _pairs(pairs: list[object]) -> Iterable[tuple[Atom, Atom]]:
+        result: dict[Atom, Atom] = {}
         for pair in pairs:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise ValueError(f"{pair!r} is no pair")
-            yield key(pair[0]), value(pair[1])
+            result[key(pair[0])] = value(pair[1])
+        return MappingProxyType(result)
 
     return decode
 

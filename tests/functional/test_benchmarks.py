@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("rest",)
+NAMES = ("decode", "fleet", "install", "ovsdb", "resync", "rest", "restart", "scale")
 
 
 @pytest.mark.parametrize("name", NAMES)

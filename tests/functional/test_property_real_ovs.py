@@ -18,6 +18,7 @@ from random import Random
 
 import pytest
 
+from controller.compiler.compile import Compiler
 from controller.compiler.pipeline import TUNNEL_NAME
 from controller.errors import IntentError, StoreUnavailable
 from controller.intent.model import DatapathChoice, Kind
@@ -116,7 +117,7 @@ class World:
         misplaced = self._misplaced()
         if misplaced:
             return f"not bound to where they are plugged: {misplaced}"
-        whole = reconciler.compiler.recompiled()
+        whole = Compiler.of(reconciler.compiler.snapshot())
         for name in HOSTS:
             programmer = reconciler.programmers.get(name)
             if name not in self.process.intent.hosts:
@@ -229,6 +230,7 @@ async def test_hosts_hold_what_the_compiler_says(world: World) -> None:
     await world.settle()
     assert {p.messages_sent for p in world.process.reconciler.programmers.values()} == {0}
     await world.look_again()
+    assert (await world.process.recompute()).disagreements == ()
     assert world.done > OPERATIONS / 4, "most operations were refused: nothing was tested"
 
 

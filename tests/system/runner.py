@@ -13,6 +13,7 @@ import pickle
 import signal
 from pathlib import Path
 
+from controller.compiler.compile import Compiler
 from controller.intent.commands import Delete, Put
 from controller.intent.model import Kind
 from controller.process import ControllerProcess, running
@@ -62,7 +63,7 @@ class Service:
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler
-        whole = compiler.recompiled()
+        whole = Compiler.of(compiler.snapshot())
         return all(whole.desired(host) == compiler.desired(host) for host in self._process.intent.hosts)
 
     def _untrue(self, kind: Kind, name: str) -> list[tuple[str, str, str]]:

@@ -17,13 +17,15 @@ def restored():
 
 
 def test_what_is_there_at_the_start_is_frozen_and_thaws_at_the_end():
-    with Collector():
+    with Collector() as collector:
+        collector.start()
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
 
 
 def test_a_long_collection_freezes_what_it_left():
-    with Collector(long_seconds=0.0):
+    with Collector(long_seconds=0.0) as collector:
+        collector.start()
         before = gc.get_freeze_count()
         held = [[] for _ in range(1000)]
         gc.collect(1)
@@ -33,7 +35,8 @@ def test_a_long_collection_freezes_what_it_left():
 
 
 def test_a_short_one_does_not():
-    with Collector(long_seconds=1e9):
+    with Collector(long_seconds=1e9) as collector:
+        collector.start()
         before = gc.get_freeze_count()
         held = [[] for _ in range(1000)]
         gc.collect()
@@ -42,7 +45,8 @@ def test_a_short_one_does_not():
 
 
 def test_everything_is_seen_again_after_some_freezes():
-    with Collector(long_seconds=0.0, thaw_every=3):
+    with Collector(long_seconds=0.0, thaw_every=3) as collector:
+        collector.start()
         counts = []
         for _ in range(4):
             gc.collect()
@@ -60,7 +64,8 @@ def test_a_cycle_that_was_frozen_goes_after_a_thaw():
         def __del__(self):
             Cycle.gone = True
 
-    with Collector(long_seconds=0.0, thaw_every=2):
+    with Collector(long_seconds=0.0, thaw_every=2) as collector:
+        collector.start()
         cycle = Cycle()
         gc.collect()
         del cycle

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
     ("controller.__main__", "controller.process", "controller.cli", "controller.lab"),
-    ("controller.api", "controller.app", "controller.southbound"),
+    ("controller.api", "controller.app", "controller.southbound", "controller.shares"),
     ("controller.reconciler",),
     ("controller.compiler",),
     ("controller.intent", "controller.hoststate"),
@@ -33,6 +33,7 @@ PURE = (
     "controller/intent/intent.py",
     "controller/intent/index.py",
     "controller/intent/commands.py",
+    "controller/intent/follower.py",
     "controller/intent/allocate.py",
     "controller/intent/rows.py",
     "controller/intent/checks",
@@ -40,6 +41,8 @@ PURE = (
     "controller/reconciler/plan.py",
     "controller/reconciler/programmer.py",
     "controller/reconciler/status.py",
+    "controller/shares/decide.py",
+    "controller/shares/table.py",
     "controller/southbound/facts.py",
     "controller/southbound/ports.py",
     "ovs_geneve/errors.py",

@@ -2,13 +2,13 @@
 """Broadcast, multicast and unknown unicast: head-end replication in two groups a network.
 
 REMOTE has a bucket a host, LOCAL a bucket a port: a new port elsewhere changes nothing here, and what came out of
-the tunnel goes to LOCAL only, so that it can not loop.
+the tunnel goes to LOCAL only, so that it can not loop. A bucket is numbered by the key of its host or port, so that it
+is the same in every group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator
 
 from controller.compiler.features.tunnel import to_endpoint
 from controller.compiler.groups import GroupPurpose, group_id
@@ -18,7 +18,7 @@ from controller.compiler.views import NetworkView
 from controller.intent.model import Address
 from ovs_geneve.openflow.actions import Action, Group, Resubmit, SetField
 from ovs_geneve.openflow.fields import TUN_ID
-from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match
+from ovs_geneve.openflow.flow import Bucket, Flow, Match
 
 
 def flows(network: NetworkView) -> Iterator[Flow]:
@@ -29,28 +29,14 @@ def flows(network: NetworkView) -> Iterator[Flow]:
     yield _flood(network, Table.RECEIVE, (local,))
 
 
-def remote_group(network_key: int, endpoints: Iterable[Address]) -> GroupEntry:
-    """Return what copies a network's packets to the other hosts that have ports of it, at `endpoints`."""
-    buckets = tuple([_to_host(endpoint) for endpoint in endpoints])
-    return GroupEntry(
-        group_id=group_id(network_key, GroupPurpose.REMOTE), kind=GroupKind.ALL, buckets=buckets
-    )
+def to_host(host_key: int, endpoint: Address) -> Bucket:
+    """Return what copies a packet to another host that has ports of its network, into REMOTE groups."""
+    return Bucket(actions=to_endpoint(endpoint), bucket_id=host_key)
 
 
-def local_group(network_key: int, port_keys: Iterable[int]) -> GroupEntry:
-    """Return what copies a network's packets to its ports on this host."""
-    buckets = tuple([_to_port(key) for key in port_keys])
-    return GroupEntry(group_id=group_id(network_key, GroupPurpose.LOCAL), kind=GroupKind.ALL, buckets=buckets)
-
-
-@lru_cache(maxsize=16_384)
-def _to_host(endpoint: Address) -> Bucket:
-    # A host that joins changes the group of every other one: of 800 hosts, 640,000 buckets with 800 contents.
-    return Bucket(actions=to_endpoint(endpoint))
-
-
-def _to_port(key: int) -> Bucket:
-    return Bucket(actions=(SetField(DESTINATION_PORT, key), Resubmit(Table.POLICY)))
+def to_port(port_key: int) -> Bucket:
+    """Return what copies a packet to a port on this host, into LOCAL groups."""
+    return Bucket(actions=(SetField(DESTINATION_PORT, port_key), Resubmit(Table.POLICY)), bucket_id=port_key)
 
 
 def _flood(network: NetworkView, table: Table, actions: tuple[Action, ...]) -> Flow:

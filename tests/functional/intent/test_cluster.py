@@ -2,117 +2,17 @@
 """A RAFT cluster as the store: its leader is killed, writes go on, none is lost or doubled."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import time
-from importlib.resources import files
-
-import pytest
 
 from controller.errors import StoreUnavailable
-from controller.intent.ovsdb_store import DATABASE, OvsdbStore
-from controller.intent.service import IntentService
+from tests.functional.intent.stores import load, serving
 from tests.unit.intent.builders import network, port, put
-
-SCHEMA = files("controller.intent") / "schema.ovsschema"
-MEMBERS = 3
-
-
-class Cluster:
-    """Members on Unix sockets in one directory."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self._servers = {}
-        directory.mkdir()
-        addresses = [f"unix:{directory}/{member}.raft" for member in range(MEMBERS)]
-        for member, address in enumerate(addresses):
-            database = directory / f"{member}.db"
-            if member == 0:
-                self._run("ovsdb-tool", "create-cluster", database, SCHEMA, address)
-            else:
-                self._run("ovsdb-tool", "join-cluster", database, DATABASE, address, addresses[0])
-            self.start(member)
-
-    @property
-    def remote(self):
-        return ",".join(f"unix:{self._directory}/{member}.sock" for member in range(MEMBERS))
-
-    def start(self, member):
-        path = self._directory / str(member)
-        self._servers[member] = subprocess.Popen(
-            [
-                "ovsdb-server",
-                f"{path}.db",
-                f"--remote=punix:{path}.sock",
-                f"--unixctl={path}.ctl",
-                f"--log-file={path}.log",
-                "-vconsole:off",
-                "-vsyslog:off",
-            ],
-            env={**os.environ, "OVS_RUNDIR": str(self._directory)},
-        )
-
-    def kill_leader(self):
-        (member,) = [member for member in self._servers if self._leads(member)]
-        server = self._servers.pop(member)
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        return member
-
-    def wait_complete(self):
-        deadline = time.monotonic() + 20
-        while sum(map(self._leads, self._servers)) != 1 or not all(map(self._is_member, self._servers)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def stop(self):
-        for server in self._servers.values():
-            server.kill()
-            server.wait()
-
-    def _leads(self, member):
-        return "Role: leader" in self._status(member)
-
-    def _is_member(self, member):
-        status = self._status(member)
-        return "Status: cluster member" in status and "Leader: unknown" not in status
-
-    def _status(self, member):
-        control = self._directory / f"{member}.ctl"
-        told = subprocess.run(
-            ["ovs-appctl", "-t", control, "cluster/status", DATABASE],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return told.stdout
-
-    @staticmethod
-    def _run(*command):
-        subprocess.run(command, check=True, capture_output=True)
-
-
-@pytest.fixture
-def cluster(directory):
-    cluster = Cluster(directory)
-    try:
-        cluster.wait_complete()
-        yield cluster
-    finally:
-        cluster.stop()
 
 
 async def test_writes_outlive_two_leaders(cluster):
     acknowledged, attempted, refused = dict[str, int](), set[str](), list[str]()
-    store = OvsdbStore(cluster.remote)
-    service = IntentService(store)
-    await service.start()
-    await service.submit(put("blue", network(7)))
     ending = asyncio.Event()
 
-    async def write(numbers):
+    async def write(service, numbers):
         for number in numbers:
             attempted.add(f"p{number}")
             try:
@@ -124,25 +24,23 @@ async def test_writes_outlive_two_leaders(cluster):
             if ending.is_set():
                 return
 
-    numbers = iter(range(1_000_000))
-    writers = [asyncio.create_task(write(numbers)) for _ in range(10)]
-    for _ in range(2):
-        wanted = len(acknowledged) + 100
-        async with asyncio.timeout(15):
-            while len(acknowledged) < wanted:  # noqa: ASYNC110  ten writers move it
-                await asyncio.sleep(0.01)
-        member = await asyncio.to_thread(cluster.kill_leader)
-        await asyncio.sleep(0.5)
-        cluster.start(member)
-        await asyncio.to_thread(cluster.wait_complete)
-    ending.set()
-    await asyncio.gather(*writers)
-    intent = service.intent
-    await service.stop()
-    await store.close()
-    fresh = OvsdbStore(cluster.remote)
-    there = await fresh.load()
-    await fresh.close()
+    async with serving(cluster.remote) as service:
+        await service.submit(put("blue", network(7)))
+        numbers = iter(range(1_000_000))
+        writers = [asyncio.create_task(write(service, numbers)) for _ in range(10)]
+        for _ in range(2):
+            wanted = len(acknowledged) + 100
+            async with asyncio.timeout(15):
+                while len(acknowledged) < wanted:  # noqa: ASYNC110  ten writers move it
+                    await asyncio.sleep(0.01)
+            member = await asyncio.to_thread(cluster.kill_leader)
+            await asyncio.sleep(0.5)
+            cluster.start(member)
+            await asyncio.to_thread(cluster.wait_complete)
+        ending.set()
+        await asyncio.gather(*writers)
+        intent = service.intent
+    there = await load(cluster.remote)
     assert refused == []
     assert there == intent
     assert {name: there.ports[name].revision for name in acknowledged} == acknowledged

@@ -83,11 +83,11 @@ async def write_one(database, name, address):
 
 
 async def load(database):
-    store = OvsdbStore(database.remote)
-    try:
-        return await store.load()
-    finally:
-        await store.close()
+    service = IntentService(store := OvsdbStore(database.remote))
+    await service.start()
+    await service.stop()
+    await store.close()
+    return service.intent
 
 
 async def test_starts_stops_and_keeps(directory):
@@ -167,7 +167,7 @@ async def test_an_older_database_is_converted_and_kept(directory, tmp_path, monk
         intent = await write_one(database, "hv1", "192.0.2.1")
     package = tmp_path / "package"
     package.mkdir()
-    newer = SCHEMA.replace('"version": "1.0.0"', '"version": "1.1.0"').replace(
+    newer = SCHEMA.replace('"version": "1.1.0"', '"version": "1.2.0"').replace(
         '"bridge": {"type": "string"},', '"bridge": {"type": "string"},\n"rack": {"type": "string"},'
     )
     (package / "schema.ovsschema").write_text(newer)
@@ -179,7 +179,7 @@ async def test_an_older_database_is_converted_and_kept(directory, tmp_path, monk
         async with EmbeddedDatabase(directory) as database:
             assert await load(database) == intent
         assert [*directory.glob("intent.db.backup-*")] == [backup], "converted once"
-    with pytest.raises(SetupError, match=r"has schema 1\.1\.0, this controller knows 1\.0\.0"):
+    with pytest.raises(SetupError, match=r"has schema 1\.2\.0, this controller knows 1\.1\.0"):
         await EmbeddedDatabase(directory).start()
     backup.replace(directory / "intent.db")
     async with EmbeddedDatabase(directory) as database:

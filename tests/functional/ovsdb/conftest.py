@@ -114,10 +114,16 @@ class Daemons:
 
     def _wait_for(self, path: Path, name: str) -> None:
         deadline = time.monotonic() + 10
-        while not path.exists():
+        while not listens(path):
             assert self.processes[name].poll() is None, (self.folder / f"{name}.out").read_text()
             assert time.monotonic() < deadline, f"{name} made no {path.name}"
             time.sleep(0.01)
+
+
+def listens(path: Path) -> bool:
+    """Tell whether somebody serves the socket: its file is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @pytest.fixture

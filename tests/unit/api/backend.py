@@ -5,9 +5,10 @@ import asyncio
 
 import pytest
 
+from controller.compiler.recompute import Recomputation
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
-from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth
+from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth, Work
 from controller.southbound.ports import HostReport, WaitingHost
 
 PENDING = Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message="not acknowledged yet")
@@ -29,6 +30,7 @@ class FakeController:
         self.programmed = DONE
         self.readiness = (True, "")
         self.strangers = ()
+        self.disagreements = ()
         self.behind = set()
 
     @property
@@ -63,6 +65,12 @@ class FakeController:
     def progress(self, host):
         behind = 7 if host in self.behind else None
         return HostProgress(phase="idle", flows=12, groups=3, messages_sent=40, behind_since=behind)
+
+    def work(self):
+        return Work(parts_compiled=70, messages_sent=40, last_revision=7, last_parts=3, last_hosts=2)
+
+    async def recompute(self):
+        return Recomputation(revision=7, hosts=2, parts=70, disagreements=self.disagreements)
 
     def waiting_hosts(self):
         return self.strangers

@@ -7,22 +7,25 @@ A change that is meant: UPDATE_GOLDEN=1 pytest tests/unit/compiler/test_golden.p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from controller.compiler import parts, port_flows
+from controller.compiler import buckets, parts, port_flows
+from controller.compiler.buckets import EncodedBucket, seal_group
 from controller.compiler.cookies import Feature, parse
-from controller.compiler.features import local_port, neighbours, tunnel
-from controller.compiler.fragments import seal_group
+from controller.compiler.features import flood, local_port, neighbours, tunnel
+from controller.compiler.groups import GroupPurpose, group_id
 from controller.compiler.pipeline import Table
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import PortView
 from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
 from controller.intent.model import Address, Kind
 from ovs_geneve.openflow.bundle import Block
-from ovs_geneve.openflow.flow import Flow, GroupEntry
+from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind
+from ovs_geneve.openflow.stats import canonical_buckets
+from ovs_geneve.openflow.template import GroupCommand, encode_group
 from ovs_geneve.openflow.text import render_flow, render_group
 from tests.builders import Fabric, bind, drop_policy, host, network, policy, port, put, schema
 
@@ -100,8 +103,11 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.flows: dict[EncodedFlow, Flow] = {}
         self.groups: dict[EncodedGroup, GroupEntry] = {}
+        self.buckets: dict[Bucket, EncodedBucket] = {}
         monkeypatch.setattr(parts, "seal_flows", self._seal)
         monkeypatch.setattr(parts, "seal_group", self._group)
+        monkeypatch.setattr(parts, "to_host", self._to_host)
+        monkeypatch.setattr(parts, "to_port", self._to_port)
         monkeypatch.setattr(parts, "port_flows", self)
 
     def answers(self, port: PortView) -> Block:
@@ -125,10 +131,26 @@ class Recorder:
         self.flows.update(zip(flows_of(block), flows, strict=True))
         return block
 
-    def _group(self, entry: GroupEntry) -> EncodedGroup:
-        sealed = seal_group(entry)
+    def _group(self, network_key: int, purpose: GroupPurpose, buckets: Sequence[Bucket]) -> EncodedGroup:
+        entry = GroupEntry(
+            group_id=group_id(network_key, purpose), kind=GroupKind.ALL, buckets=tuple(buckets)
+        )
+        encoded = [EncodedBucket(*self.buckets[bucket]) for bucket in buckets]
+        sealed = seal_group(network_key, purpose, encoded)
+        assert sealed.content == canonical_buckets(entry)
+        assert sealed.message == encode_group(GroupCommand.ADD_OR_MODIFY, entry)
         self.groups[sealed] = entry
         return sealed
+
+    def _to_host(self, *arguments) -> Bucket:
+        return self._bucket(flood.to_host(*arguments), buckets.to_host(*arguments))
+
+    def _to_port(self, key: int) -> Bucket:
+        return self._bucket(flood.to_port(key), buckets.to_port(key))
+
+    def _bucket(self, bucket: Bucket, encoded: EncodedBucket) -> Bucket:
+        self.buckets[bucket] = encoded
+        return bucket
 
     def render(self, fabric: Fabric, name: str) -> Iterable[str]:
         """Yield a host's part of the golden file: what is the same on every host is shown for empty-host only."""

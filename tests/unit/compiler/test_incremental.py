@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from controller.compiler.compile import HostView
+from controller.compiler.compile import Compiler, HostView
+from controller.compiler.fragments import FABRIC
+from controller.compiler.recompute import Fault, compare
 from controller.errors import IntentError
 from controller.hoststate import HostState, Observed
 from controller.intent.commands import Command, evaluate
@@ -37,7 +41,8 @@ class Mirrored:
 
     def check(self, names: tuple[str, ...] = HOSTS) -> None:
         compiler = self.fabric.compiler
-        whole = compiler.recompiled()
+        whole = Compiler.of(compiler.snapshot())
+        assert list(compare(compiler.snapshot(), whole.snapshot())) == []
         for name in names:
             assert clashing_keys(self.fabric, name) == [], name
             assert whole.desired(name) == compiler.desired(name), name
@@ -97,6 +102,60 @@ def test_batches_equal_whole(seed: int) -> None:
     for _ in range(STEPS // 5):
         world.do(*_acceptable(world, [operations.draw() for _ in range(random.randrange(1, 30))]))
         world.check()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_share_of_the_hosts_is_compiled_as_the_whole_would(seed: int) -> None:
+    """Whichever hosts a controller serves, and however that changes, theirs are as if it served all."""
+    random = Random(2000 + seed)
+    operations = Operations(random)
+    fabric = Fabric()
+    compiler = fabric.compiler
+    commands = [*operations.world(), *(operations.draw() for _ in range(STEPS))]
+    for command in commands:
+        with suppress(IntentError):
+            fabric.do(command)
+        if random.random() < 0.3:
+            number = random.randrange(len(PORTS))
+            fabric.plug(random.choice(HOSTS), **{PORTS[number]: random.choice((0, number + 1))})
+        if random.random() < 0.2:
+            compiler.serve(random.choice((None, frozenset(random.sample(HOSTS, random.randrange(4))))))
+        kept = compiler.snapshot()
+        assert list(compare(kept, Compiler.of(kept).snapshot())) == []
+        whole = Compiler.of(replace(kept, served=None))
+        for name in HOSTS:
+            served = kept.served is None or name in kept.served
+            assert compiler.desired(name) == (whole.desired(name) if served else EMPTY), name
+
+
+def test_host_that_is_served_anew_gets_all_it_needs() -> None:
+    fabric = Fabric()
+    fabric.do(
+        *(put(f"hv{n}", host(f"192.0.2.{n}")) for n in (1, 2)),
+        put("blue", network(100)),
+        *(put(f"p{n}", port("blue", n, f"10.0.0.{n}")) for n in (1, 2)),
+        *(bind(f"p{n}", f"hv{n}") for n in (1, 2)),
+    )
+    assert fabric.compiler.serve(frozenset({"hv1"})) == {}
+    assert fabric.compiler.desired("hv2") == EMPTY
+    (change,) = fabric.compiler.serve(None).values()
+    assert apply_delta(EMPTY, change.delta()) == fabric.compiler.desired("hv2")
+
+
+def test_comparison_tells_what_differs() -> None:
+    fabric = Fabric()
+    fabric.do(put("hv1", host("192.0.2.1")), put("blue", network(100)), put("p1", port("blue", 1)))
+    fabric.do(put("s", schema(1)), bind("p1", "hv1"))
+    kept = fabric.compiler.snapshot()
+    layers = {layer: dict(fragments) for layer, fragments in kept.layers.items()}
+    layers[FABRIC].popitem()
+    wrong = replace(
+        kept, layers=layers, tlv_maps=frozenset(), layers_of={**kept.layers_of, "hv9": frozenset()}
+    )
+    faults = {(found.fault, found.hosts) for found in compare(wrong, kept)}
+    assert (Fault.MISSING, ("hv1",)) in faults
+    assert {found.what for found in compare(wrong, kept)} >= {"TLV map", "layers"}
+    assert {found.fault for found in compare(kept, wrong)} == {Fault.STALE, Fault.DIFFERENT}
 
 
 def test_object_made_anew_in_one_batch() -> None:

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One writer: order, batches, failures of the store, callers that give up."""
+"""Order, batches, other writers, failures of the store, callers that give up."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from controller.errors import Conflict, StoreUnavailable
-from controller.intent import service as service_module
+from controller.errors import Conflict, IntentError, Overtaken, StoreUnavailable
+from controller.intent.commands import Bind
 from controller.intent.intent import Intent
+from controller.intent.model import Kind
 from controller.intent.service import MAX_BATCH, IntentService
 from controller.intent.store import MemoryStore
 from tests.unit.intent.builders import after, delete, fabric, host, network, port, put
 
 
 class SlowStore(MemoryStore):
-    """Commits when told to, and fails when told to: before storing, or after it."""
+    """Commits when told to, and fails when told to: before storing, or after it and unseen for a while."""
 
     def __init__(self, intent=None):
         super().__init__(intent)
@@ -23,25 +24,28 @@ class SlowStore(MemoryStore):
         self.gate.set()
         self.begun = asyncio.Event()
         self.commits = []
-        self.loads = 0
-        self.away = False
+        self.asked = 0
         self.fails = ""
+        self.unseen = None
 
-    async def load(self):
-        self.loads += 1
-        if self.away:
-            raise StoreUnavailable("away")
-        return await super().load()
-
-    async def commit(self, changes, base, revision, last_key):
+    async def commit(self, base, after, changes):
+        self.asked += 1
         self.begun.set()
         await self.gate.wait()
         if self.fails == "before":
             raise StoreUnavailable("lost before")
-        await super().commit(changes, base, revision, last_key)
-        self.commits.append([f"{change.kind}/{change.name}" for change in changes])
         if self.fails == "after":
+            self.unseen = after, changes
             raise StoreUnavailable("lost after")
+        await super().commit(base, after, changes)
+        if after is not base:
+            self.commits.append([f"{change.kind}/{change.name}" for change in changes])
+
+    def show(self):
+        """Tell of the commit whose answer was lost."""
+        (self.intent, changes), self.unseen = self.unseen, None
+        for on_moved in self._followers:
+            on_moved(self.intent, changes)
 
 
 @asynccontextmanager
@@ -74,7 +78,7 @@ async def test_a_command_is_answered_once_stored_and_published():
         again = await service.submit(put("blue", network(7)))
         assert (again.created, again.changes, again.object) == (False, (), result.object)
         assert len(store.commits) == len(events) == 1
-    assert await store.load() == after(Intent(), put("blue", network(7)))
+    assert store.intent == after(Intent(), put("blue", network(7)))
 
 
 async def test_what_waits_shares_a_commit_and_a_refusal_is_alone():
@@ -98,7 +102,7 @@ async def test_what_waits_shares_a_commit_and_a_refusal_is_alone():
     assert results[2].holder == "host/b"
     assert [result.revision for result in results if result is not results[2]] == [1, 2, 3, 4, 5]
     assert store.commits == [["host/a"], ["host/d", "host/c"]], "b came and went within the batch"
-    stored = await store.load()
+    stored = store.intent
     assert (stored.revision, stored.last_key, set(stored.hosts)) == (5, 4, {"a", "c", "d"})
 
 
@@ -149,33 +153,72 @@ async def test_a_failed_commit_fails_its_batch_and_nothing_is_seen_of_it():
         assert service.intent is before
         store.fails = ""
         assert (await service.submit(commands[0])).created
-        assert store.loads == 2, "after a failure the store is looked at again"
 
 
-async def test_a_commit_that_was_stored_after_all_is_found_and_published(monkeypatch):
-    monkeypatch.setattr(service_module, "RELOAD_SECONDS", 0.01)
+async def test_a_commit_that_was_stored_after_all_is_published_when_the_store_tells():
     store = SlowStore(fabric())
-    seen = asyncio.Event()
     async with running(store) as service:
         told = []
-
-        def on_change(before, now, changes):
-            told.append([change.name for change in changes])
-            seen.set()
-
-        service.on_change = on_change
+        service.on_change = lambda before, now, changes: told.append([change.name for change in changes])
         store.fails = "after"
-        store.away = True
         with pytest.raises(StoreUnavailable):
             await service.submit(put("c", host("192.0.2.9")))
-        with pytest.raises(StoreUnavailable, match="away"):
-            await service.submit(put("d", host("192.0.2.10")))
         assert told == []
-        store.fails, store.away = "", False
-        await asyncio.wait_for(seen.wait(), 5)
+        store.fails = ""
+        store.show()
         assert told == [["c"]], "without anybody asking"
         again = await service.submit(put("c", host("192.0.2.9")))
         assert (again.created, again.changes) == (False, ())
+
+
+async def test_services_on_one_store_see_each_other_and_callers_see_no_race():
+    store = SlowStore()
+    async with running(store) as one, running(store) as two:
+        told = []
+        two.on_change = lambda before, now, changes: told.append([change.name for change in changes])
+        await one.submit(put("a", host("192.0.2.1")))
+        assert two.intent is one.intent
+        assert told == [["a"]]
+        store.gate.clear()
+        writers = [(one, put(f"p{number}", host(f"192.0.2.1{number}"))) for number in range(5)]
+        writers += [(two, put(f"q{number}", host(f"192.0.2.2{number}"))) for number in range(5)]
+        tasks = [asyncio.create_task(service.submit(command)) for service, command in writers]
+        await asyncio.sleep(0)
+        store.gate.set()
+        results = await asyncio.gather(*tasks)
+        assert {result.created for result in results} == {True}
+        assert one.intent is two.intent is store.intent
+        assert len({held.key for held in one.intent.hosts.values()}) == 11, "each decided on what was stored"
+
+
+async def test_a_refusal_rests_on_what_is_stored():
+    store = SlowStore(after(Intent(), put("blue", network(7))))
+    async with running(store) as one, running(store) as two:
+        store.gate.clear()
+        second = asyncio.create_task(one.submit(delete("network/blue")))
+        refused = asyncio.create_task(two.submit(put("red", network(7))))
+        await asyncio.sleep(0)
+        store.gate.set()
+        await second
+        assert (await refused).created, "network/blue was in its way when it was decided first"
+
+
+async def test_a_batch_that_is_overtaken_over_and_over_shrinks():
+    class Contested(SlowStore):
+        left = 12
+
+        async def commit(self, base, after, changes):
+            if self.left:
+                self.left -= 1
+                raise Overtaken("again")
+            await super().commit(base, after, changes)
+
+    store = Contested()
+    async with running(store) as service:
+        hosts = [put(f"h{number}", host(f"192.0.2.{number + 1}")) for number in range(100)]
+        results = await asyncio.gather(*map(service.submit, hosts))
+        assert [result.revision for result in results] == list(range(1, 101)), "in the order they came"
+        assert len(store.commits[0]) == 1
 
 
 async def test_a_caller_that_gives_up_harms_nobody():
@@ -195,7 +238,7 @@ async def test_a_caller_that_gives_up_harms_nobody():
                 await task
         store.gate.set()
         assert [(await waiting[index]).created for index in (0, 2)] == [True, True]
-        assert service.intent == await store.load()
+        assert service.intent is store.intent
         assert set(service.intent.hosts) == {"a", "h0", "h1", "h2"}
 
 
@@ -252,3 +295,26 @@ async def test_revision_can_be_demanded_of_every_writer():
             await service.submit(put("hv1", host("192.0.2.7")))
         held = service.intent.hosts["hv1"]
         await service.submit(put("hv1", host("192.0.2.7"), if_match=held.revision))
+
+
+async def test_what_follows_from_a_command_is_stored_with_it():
+    store = SlowStore(fabric())
+    async with running(store) as service:
+        events = []
+        service.on_change = lambda before, after, changes: events.append([c.kind for c in changes])
+        result = await service.submit(put("p9", port("blue", 9)), then=Bind(port="p9", host="hv1"))
+        assert service.intent.host_of("p9") == "hv1"
+        assert result.revision == service.intent.revision
+        assert result.object == service.intent.ports["p9"]
+    assert store.commits == [["port/p9", "binding/p9"]]
+    assert events == [[Kind.PORT, Kind.BINDING]]
+
+
+async def test_what_follows_stands_and_falls_with_the_command_but_not_the_other_way_round():
+    store = SlowStore(fabric())
+    async with running(store) as service:
+        await service.submit(put("p9", port("blue", 9)), then=Bind(port="p9", host="no-such-host"))
+        assert service.intent.host_of("p9") is None
+        with pytest.raises(IntentError):
+            await service.submit(put("p9", port("no-such-network", 9)), then=Bind(port="p9", host="hv1"))
+        assert service.intent.host_of("p9") is None

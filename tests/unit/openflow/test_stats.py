@@ -22,6 +22,7 @@ from ovs_geneve.openflow.fields import tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind
 from ovs_geneve.openflow.stats import (
     canonical_buckets,
+    decode_flow_keys,
     decode_flow_stats,
     decode_group_desc,
     flow_stats_request,
@@ -70,6 +71,7 @@ def test_flows_come_back_with_their_keys(seed: int, count: int) -> None:
     assert [(entry.packets, entry.bytes) for entry in entries] == [(number, 9) for number in range(count)]
     for flow, entry in zip(flows, entries, strict=True):
         assert encode_flow_add(flow).endswith(entry.instructions)
+    assert decode_flow_keys(reply(1, body)) == [(flow.key, flow.cookie) for flow in flows]
 
 
 @pytest.mark.parametrize(
@@ -107,21 +109,23 @@ def test_the_last_part_of_a_reply() -> None:
 @pytest.mark.parametrize("cut", [1, 8, 20, 30, 60])
 def test_a_reply_cut_off_is_refused(cut: int) -> None:
     body = flow_description(random_flow(Random(2)), usual_stats(1, 2))
-    with pytest.raises(DecodeError):
-        decode_flow_stats(reply(1, body[:-cut]))
-    with pytest.raises(DecodeError):
-        decode_flow_stats(reply(1, body)[:-cut])
+    for decode in (decode_flow_stats, decode_flow_keys):
+        with pytest.raises(DecodeError):
+            decode(reply(1, body[:-cut]))
+        with pytest.raises(DecodeError):
+            decode(reply(1, body)[:-cut])
 
 
 def test_another_message_is_refused() -> None:
     for message in (b"", bytes.fromhex("0614000800000001"), reply(7, b""), reply(1, b"")[:1] + bytes(15)):
-        with pytest.raises(DecodeError):
-            decode_flow_stats(message)
+        for decode in (decode_flow_stats, decode_flow_keys):
+            with pytest.raises(DecodeError):
+                decode(message)
 
 
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_decoded_or_refused(body: bytes) -> None:
-    for decode, kind in ((decode_flow_stats, 1), (decode_group_desc, 7)):
+    for decode, kind in ((decode_flow_stats, 1), (decode_flow_keys, 1), (decode_group_desc, 7)):
         with contextlib.suppress(DecodeError):
             decode(reply(kind, body))
 
@@ -132,7 +136,7 @@ def test_changed_bytes_are_decoded_or_refused(seed: int, data: st.DataObject) ->
     entry = random_group(random, 5, range(3))
     bodies = {1: flow_description(random_flow(random), usual_stats(1, 2))}
     bodies[7] = group_description(entry, encode_buckets(entry))
-    for decode, kind in ((decode_flow_stats, 1), (decode_group_desc, 7)):
+    for decode, kind in ((decode_flow_stats, 1), (decode_flow_keys, 1), (decode_group_desc, 7)):
         body = bytearray(bodies[kind])
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
         with contextlib.suppress(DecodeError):

@@ -211,6 +211,13 @@ def test_a_template_without_holes_and_with_all_of_a_match() -> None:
     assert message_key(template.pack(6, 8)) == Flow(table=20, priority=100, match=match).key
 
 
+def test_a_template_wants_as_many_numbers_as_it_has_holes() -> None:
+    template = FlowTemplate.of(FLOW, f.TUN_ID)
+    for numbers in ((), (1, 2)):
+        with pytest.raises(TypeError):
+            template.pack(*numbers)
+
+
 @pytest.mark.parametrize("holes", [(f.ETH_SRC,), (f.REG0,), ("cookie", "cookie"), (3,)])
 def test_a_hole_that_is_not_there(holes: tuple[Hole, ...]) -> None:
     with pytest.raises(EncodeError):

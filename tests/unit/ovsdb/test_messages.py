@@ -66,6 +66,30 @@ def test_what_is_no_message_is_refused_at_once(stream):
         MessageScanner().feed(stream)
 
 
+@given(messages.filter(bool), st.booleans(), st.data())
+def test_long_messages_come_out_whole_however_the_stream_is_cut(documents, ascii_only, data):
+    long = json.dumps(
+        {"rows": documents * (20_000 // len(json.dumps(documents)) + 1)}, ensure_ascii=ascii_only
+    )
+    texts = [long.encode(), b"{}", long.encode()]
+    stream = b" ".join(texts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    scanner = MessageScanner()
+    pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert [one for piece in pieces for one in scanner.feed(piece)] == texts
+    assert not scanner.partial
+
+
+@pytest.mark.parametrize("text", ["{", "}{", "} {", '"', "\\", '\\"}{', "a"])
+def test_a_long_text_of_braces_quotes_and_escapes_ends_no_message(text):
+    message = json.dumps({"a": [text * 6_000] * 3, "b": {"c": text}}).encode()
+    scanner = MessageScanner()
+    step = 5_001
+    found = [one for at in range(0, len(message), step) for one in scanner.feed(message[at : at + step])]
+    assert found == [message]
+    assert not scanner.partial
+
+
 def test_a_message_at_the_limit_passes_and_one_byte_more_does_not():
     message = b'{"a":"' + b"x" * 92 + b'"}'
     assert len(message) == 100

@@ -327,4 +327,8 @@ def test_a_row_is_read_once_and_a_changed_one_anew() -> None:
     assert typed(row, Manager) is typed(row, Manager)
     assert typed(row, Manager) == Manager.from_row(row)
     assert not typed(changed, Manager).is_connected
-    assert row == Row("Manager", UUID(int=1), row.columns), "what was made of a row is no part of it"
+    fresh = Row("Manager", UUID(int=1), row.columns)
+    assert row == fresh, "what was made of a row is no part of it"
+    assert (row != fresh, row != changed) == (False, True)
+    assert hash(row) == hash(changed)
+    assert row != "a row"

@@ -117,3 +117,12 @@ async def test_port_that_goes_meanwhile_stops_nothing(rig: Rig) -> None:
     assert await rig.settled() == []
     rig.report("hv1", "web1", "disk")
     assert await rig.settled() == [bind("db1", "hv1")]
+
+
+async def test_port_whose_interface_is_plugged_is_bound_as_it_is_declared(rig: Rig) -> None:
+    rig.report("hv1", "new", "disk9")
+    assert rig.binder.follow_up(put("new", port("blue", 9))) == bind("new", "hv1")
+    assert rig.binder.follow_up(put("other", port("blue", 9, interface_id="disk9"))) == bind("other", "hv1")
+    assert rig.binder.follow_up(put("other", port("blue", 9))) is None
+    assert rig.binder.follow_up(delete("port/web1")) is None
+    assert rig.binder.follow_up(put("red", network(101))) is None

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.compiler.cookies import Feature
-from controller.compiler.fragments import seal_group
-from controller.hoststate import HostDelta, HostState, Observed, difference
+from controller.hoststate import EncodedGroup, HostDelta, HostState, Observed, difference
 from controller.reconciler.plan import excluding, plan
 from ovs_geneve.openflow.actions import Group, Output, SetField
 from ovs_geneve.openflow.events import Bundle, MapTlv, UnmapTlv
 from ovs_geneve.openflow.fields import REG0, tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match
+from ovs_geneve.openflow.stats import canonical_buckets
+from ovs_geneve.openflow.template import GroupCommand, encode_group
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.builders import seal_flow
 from tests.fakes.switch import FakeBridge
@@ -40,7 +41,9 @@ def matching(mapped: TlvMap, value: int = 1):
 
 def group(number: int, *ports: int):
     buckets = tuple(Bucket(actions=(Output(p),)) for p in ports)
-    return seal_group(GroupEntry(group_id=OURS | number, kind=GroupKind.ALL, buckets=buckets))
+    entry = GroupEntry(group_id=OURS | number, kind=GroupKind.ALL, buckets=buckets)
+    message = encode_group(GroupCommand.ADD_OR_MODIFY, entry)
+    return EncodedGroup(entry.group_id, canonical_buckets(entry), message)
 
 
 def state(*flows, groups=(), maps=()) -> HostState:

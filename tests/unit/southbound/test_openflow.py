@@ -9,8 +9,8 @@ import pytest
 
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
 from controller.southbound.openflow import SwitchLink
-from ovs_geneve.errors import ConnectionLost, OpenFlowError
-from ovs_geneve.openflow.events import Applied, Bundle, ObserveRefused
+from ovs_geneve.errors import ConnectionLost
+from ovs_geneve.openflow.events import Applied, Bundle
 
 
 class FakeSwitch:
@@ -20,13 +20,13 @@ class FakeSwitch:
         self.asked: list[object] = []
         self.answer: asyncio.Future = asyncio.get_running_loop().create_future()
 
-    async def observe(self, *, cookie: int, cookie_mask: int):
+    def begin_observe(self, *, cookie: int, cookie_mask: int):
         self.asked.append((cookie, cookie_mask))
-        return await self.answer
+        return self.answer
 
-    async def apply(self, steps):
+    def begin_apply(self, steps):
         self.asked.append(steps)
-        return await self.answer
+        return self.answer
 
 
 @pytest.fixture
@@ -57,14 +57,6 @@ async def test_applies_steps(switch: FakeSwitch) -> None:
     switch.answer.set_result(Applied())
     assert await told(switch, lambda link: link.apply(steps)) == [(True, Applied())]
     assert switch.asked == [steps]
-
-
-async def test_refused_question_is_an_event(switch: FakeSwitch) -> None:
-    switch.answer.set_exception(OpenFlowError("OFPBRC_BAD_EXPERIMENTER", 1, 3, b"asked"))
-    ((ours, event),) = await told(switch, lambda link: link.observe())
-    assert ours
-    assert isinstance(event, ObserveRefused)
-    assert (event.refusal.name, event.refusal.index) == ("OFPBRC_BAD_EXPERIMENTER", None)
 
 
 async def test_connection_that_ends_gives_no_answer(switch: FakeSwitch) -> None:
