@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("fleet", "rest", "restart")
+NAMES = ("fleet", "rest", "restart", "scale")
 
 
 @pytest.mark.parametrize("name", NAMES)
