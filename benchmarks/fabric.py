@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -105,10 +106,13 @@ class Controller:
     def start(self) -> None:
         """Start it; it may not answer yet."""
         command = [sys.executable, "-m", "controller", "controller", "--state", str(self.state)]
+        # As where it is installed, its modules are compiled once and not at each start.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with self.state.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--rest", f"127.0.0.1:{self.port}"],
                 cwd=REPOSITORY,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
