@@ -25,8 +25,14 @@ class EncodedFlow(NamedTuple):
     key: bytes
     "Table, priority and raw match: what makes it the same flow in a switch."
     cookie: int
-    message: bytes
-    "The FLOW_MOD that adds or replaces it, with transaction id 0."
+    wrapped: bytes
+    "The FLOW_MOD that adds or replaces it, as it travels in a bundle."
+
+    @property
+    def message(self) -> bytes:
+        """The FLOW_MOD without its wrapping, with transaction id 0."""
+        (message,) = Block(self.wrapped, (len(self.wrapped),)).messages()
+        return message
 
 
 class EncodedGroup(NamedTuple):
@@ -41,8 +47,10 @@ class EncodedGroup(NamedTuple):
 
 def flows_of(block: Block) -> Iterator[EncodedFlow]:
     """Yield the flows in a block of FLOW_MODs."""
-    for (key, cookie), message in zip(cookies_of(block), block.messages(), strict=True):
-        yield EncodedFlow(key, cookie, message)
+    data, start = block.data, 0
+    for (key, cookie), end in zip(cookies_of(block), block.ends, strict=True):
+        yield EncodedFlow(key, cookie, data[start:end])
+        start = end
 
 
 def cookies_of(block: Block) -> Iterator[tuple[bytes, int]]:
@@ -122,7 +130,7 @@ class HostDelta:
         before = {flow.key: flow for flow in old}
         for flow in new:
             stood = before.pop(flow.key, None)
-            if stood is None or stood.message != flow.message:
+            if stood is None or stood.wrapped != flow.wrapped:
                 self.flows[flow.key] = flow
         for key in before:
             self.flows[key] = None

@@ -7,11 +7,11 @@ network is planned once, not once a host. A host that is not connected asks for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.compiler.fragments import Fragment
-from controller.hoststate import HostDelta
+from controller.hoststate import EncodedFlow, HostDelta
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 
@@ -22,21 +22,27 @@ class HostChange:
     gone: Sequence[Fragment] = ()
     come: Sequence[Fragment] = ()
     tlv_maps: frozenset[TlvMap] | None = None
+    _taken: dict[int, tuple[EncodedFlow, ...]] = field(default_factory=dict)
+    "Flows by the fragment that was taken apart; the changes of one update share it."
     _delta: HostDelta | None = None
 
     def delta(self) -> HostDelta:
         """Return it flow by flow."""
         if self._delta is None:
             self._delta = HostDelta(tlv_maps=self.tlv_maps)
-            self._delta.replace_flows(
-                (flow for fragment in self.gone for flow in fragment.flows),
-                (flow for fragment in self.come for flow in fragment.flows),
-            )
+            self._delta.replace_flows(self._flows(self.gone), self._flows(self.come))
             self._delta.replace_groups(
                 (group for fragment in self.gone for group in fragment.groups),
                 (group for fragment in self.come for group in fragment.groups),
             )
         return self._delta
+
+    def _flows(self, fragments: Iterable[Fragment]) -> Iterator[EncodedFlow]:
+        for fragment in fragments:
+            flows = self._taken.get(id(fragment))
+            if flows is None:
+                flows = self._taken[id(fragment)] = tuple(fragment.flows)
+            yield from flows
 
 
 @dataclass(slots=True)
@@ -51,12 +57,13 @@ class Edits:
 def changes_of(edits: Mapping[str, Edits]) -> dict[str, HostChange]:
     """Return the change of each host that has one; hosts with the same edits get the same."""
     shared: dict[tuple[object, ...], HostChange] = {}
+    taken: dict[int, tuple[EncodedFlow, ...]] = {}
     changes = {}
     for host, edit in edits.items():
         if edit.gone or edit.come or edit.tlv_maps is not None:
             what = tuple(map(id, edit.gone)), tuple(map(id, edit.come)), edit.tlv_maps
             change = shared.get(what)
             if change is None:
-                change = shared[what] = HostChange(edit.gone, edit.come, edit.tlv_maps)
+                change = shared[what] = HostChange(edit.gone, edit.come, edit.tlv_maps, taken)
             changes[host] = change
     return changes

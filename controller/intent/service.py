@@ -27,7 +27,7 @@ from controller.intent.intent import Intent, merged
 from controller.intent.model import AnyObject, Change
 from controller.intent.store import IntentStore
 
-MAX_BATCH = 256
+MAX_BATCH = 64
 "Commands a commit: evaluating more would hold up the loop by more than about 10 ms."
 
 _GRACE = 3

@@ -37,6 +37,9 @@ short, since OVS lets go of an option about 10 ms after the last flow that used 
 _GATHER_FIRST, _GATHER_MOST = 0.01, 0.1
 "Seconds that a bundle waits for more while a burst goes on, twice as long each time."
 
+_BURST = 16
+"Objects that change in one commit of a burst: who declares ports one by one changes two, the port and its binding."
+
 _COOKIE = slice(8, 16)
 _GROUP_ID = slice(12, 16)
 
@@ -132,7 +135,8 @@ class Programmer:
         self._flight_since: int | None = None
         self._retry = _RETRY_FIRST
         self._gather = _GATHER_FIRST
-        self._waiting_deltas = 0
+        self._bursts = False
+        "Changes come faster than they are carried out, or many at once."
         self.phase = Phase.ABSENT
         self.refusals = Refusals()
         self.messages_sent = 0
@@ -160,17 +164,23 @@ class Programmer:
             self._abandon_flight()
             self._on_progress()
 
-    def enqueue(self, delta: Callable[[], HostDelta], revision: int) -> None:
-        """Have a change made; `revision` of the intent brought it. `delta` is asked only when it is needed."""
+    def enqueue(self, delta: Callable[[], HostDelta], revision: int, objects: int = 1) -> None:
+        """Have a change made; `revision` of the intent brought it, in which so many objects changed.
+
+        `delta` is asked only when it is needed.
+        """
         if self._pending_since is None:
             self._pending_since = revision
         if self.refusals.flows or self.refusals.groups:
             self.refusals.forget(delta())
-        if self.phase in (Phase.APPLYING, Phase.GATHERING):
-            self._pending.fold(delta())
-            self._waiting_deltas += 1
-        elif self.phase is Phase.IDLE:
+        alone = objects < _BURST and not self._pending
+        if self.phase is Phase.IDLE or (self.phase is Phase.GATHERING and alone):
+            self._bursts = objects >= _BURST
             self._carry_out(delta())
+        elif self.phase in (Phase.APPLYING, Phase.GATHERING):
+            # Another one while one is under way waits its turn; more than that are a burst.
+            self._bursts = self._bursts or bool(self._pending) or objects >= _BURST
+            self._pending.fold(delta())
 
     def observe_again(self) -> None:
         """Compare everything anew, as after a reconnect, once the bridge is idle."""
@@ -202,7 +212,7 @@ class Programmer:
     def _abandon_flight(self) -> None:
         """Count on nothing that was not acknowledged: the next observation finds what is missing."""
         self._pending = HostDelta()
-        self._waiting_deltas = 0
+        self._bursts = False
         self._pending_since = self.behind_since
         self._flight_since = None
 
@@ -243,13 +253,10 @@ class Programmer:
         self._retry = _RETRY_FIRST
         self.refusals.bridge = ""
         self._flight_since = None
-        if self._waiting_deltas > 1:
+        if self._bursts:
             self._wait_for_more()
-        elif self._pending:
-            self._gather = _GATHER_FIRST
-            self._carry_out_pending()
         else:
-            self.phase = Phase.IDLE
+            self._go_on()
         self._on_progress()
 
     def _wait_for_more(self) -> None:
@@ -259,13 +266,18 @@ class Programmer:
 
         def go_on() -> None:
             if channel is self._channel and self.phase is Phase.GATHERING:
-                self._carry_out_pending()
+                self._go_on()
+                self._on_progress()
 
         self._call_later(delay, go_on)
 
-    def _carry_out_pending(self) -> None:
+    def _go_on(self) -> None:
+        """Carry out what waits, or rest; a burst is over once nothing came while it was waited for."""
+        if not self._pending:
+            self._bursts, self._gather = False, _GATHER_FIRST
+            self.phase = Phase.IDLE
+            return
         pending, self._pending = self._pending, HostDelta()
-        self._waiting_deltas = 0
         self._carry_out(pending)
 
     def _refused(self, event: events.Refused) -> None:

@@ -81,7 +81,7 @@ class Reconciler:
         for change in hosts:
             if change.new is not None and change.name not in self.programmers:
                 self.programmers[change.name] = self._programmer(change.name)
-        self._enqueue(pending)
+        self._enqueue(pending, len(changes))
         for change in hosts:
             self._follow_host(change)
         self._binder.look_again(change.name for change in changes if _may_move(change))
@@ -234,12 +234,12 @@ class Reconciler:
     def _serves(self, host: str) -> bool:
         return self._served is None or host in self._served
 
-    def _enqueue(self, pending: Mapping[str, HostChange]) -> None:
+    def _enqueue(self, pending: Mapping[str, HostChange], objects: int = 1) -> None:
         revision = self.compiler.intent.revision
         for host, change in pending.items():
             programmer = self.programmers.get(host)
             if programmer is not None:
-                programmer.enqueue(change.delta, revision)
+                programmer.enqueue(change.delta, revision, objects)
 
     def _programmer(self, name: str) -> Programmer:
         return Programmer(HostView(self.compiler, name), lambda: self._progressed(name), self._call_later)

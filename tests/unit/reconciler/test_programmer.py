@@ -172,7 +172,30 @@ def test_bundles_wait_longer_while_a_burst_goes_on(settled: Rig) -> None:
     assert waits == sorted(waits)
     assert waits[0] < waits[-1] <= 0.1
     settled.channel.settle()
+    settled.fire()
     assert settled.programmer.phase is Phase.IDLE
+
+
+def test_many_objects_in_one_commit_are_a_burst_too(settled: Rig) -> None:
+    """What comes next waits with them, unless it is a change alone."""
+    many = [put(f"q{number}", port("blue", 60 + number, f"10.0.1.{number}")) for number in range(40)]
+    for commands in (many[:20], many[20:]):
+        for change in settled.fabric.do(*commands).values():
+            settled.programmer.enqueue(
+                lambda delta=change: delta, settled.fabric.intent.revision, len(commands)
+            )
+        settled.channel.settle()
+    assert settled.programmer.phase is Phase.GATHERING
+    assert not settled.in_sync
+    settled.fire()
+    settled.channel.settle()
+    assert settled.in_sync
+    assert settled.programmer.phase is Phase.GATHERING
+    asked = len(settled.channel.asked)
+    settled.do(put("alone", port("blue", 50, "10.0.0.50")))
+    assert len(settled.channel.asked) == asked + 1
+    settled.channel.settle()
+    assert settled.in_sync
 
 
 def test_connection_that_ends_while_more_is_waited_for(settled: Rig) -> None:
