@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controller.intent.service import MAX_BATCH
 from tests.functional.openflow.conftest import Vswitchd
 
 SCHEMA = {
