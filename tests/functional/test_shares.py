@@ -94,6 +94,33 @@ async def test_two_share_hosts_and_one_takes_over_from_one_that_is_killed(world)
     await world.settle()
 
 
+async def test_whoever_is_asked_waits_for_hosts_that_another_serves(world):
+    one = world.controller("a", "--store", world.store)
+    two = world.controller("b", "--store", world.store)
+    names = names_shared_by(one, two)
+    for name in (names[0], names[2]):
+        world.host(name)
+    one.start()
+    two.start()
+    declare(world, one, two)
+    await world.settle()
+    document = {"network": "blue", "mac": "02:00:00:00:00:77", "addresses": ["10.0.0.77"]}
+    for asked in (one, two):
+        answer = asked.http.put("/v1/ports/late?wait=programmed&timeout=10s", json=document)
+        assert answer.status_code in (200, 201), answer.text
+        for host in world.hosts.values():
+            assert "arp_tpa=10.0.0.77" in host.daemons.tool("ovs-ofctl", "dump-flows", "br-int"), host.name
+        answer = asked.http.delete("/v1/ports/late?wait=programmed&timeout=10s")
+        assert answer.status_code == 204
+        for host in world.hosts.values():
+            assert "arp_tpa=10.0.0.77" not in host.daemons.tool("ovs-ofctl", "dump-flows", "br-int"), (
+                host.name
+            )
+    elsewhere = one.http.get(f"/v1/hosts/{names[2]}").json()["status"]["conditions"]
+    assert [c["status"] for c in elsewhere] == ["True", "Unknown", "Unknown", "True"]
+    assert all(two.name in c["message"] for c in elsewhere[1:])
+
+
 async def test_one_joins_the_store_of_another_and_leaves(folder):
     port = free_port()
     world = World(folder, f"tcp:127.0.0.1:{port}", port)
