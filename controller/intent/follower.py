@@ -114,6 +114,9 @@ class IntentFollower:
         except DecodeError:
             self._forget_contents()
             raise
+        except KeyError as error:  # a reference to what we have not heard of: likewise
+            self._forget_contents()
+            raise DecodeError("intent store", f"{error} is unknown") from error
         return ()
 
     def _apply(self, update: Update) -> None:

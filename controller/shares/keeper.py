@@ -173,16 +173,17 @@ class Keeper:
     def _changed(self, changes: Sequence[RowChange]) -> None:
         now = self._loop.time()
         for change in changes:
-            if change.table == table.CONTROLLER and _differs(change, "beat"):
+            if table.differs(change, "beat"):
                 self._seen[change.uuid] = now
         self._controllers = {row.name: row for row in table.controllers(self._client.replica)}
-        if not all(_is_news(change) for change in changes):
+        if not all(table.is_news(change) for change in changes):
             self._take_in()
             self._look_again()
         if any(
-            change.table == table.LEASE or _differs(change, "acknowledged", "behind") for change in changes
+            change.table == table.LEASE or table.differs(change, "acknowledged", "behind")
+            for change in changes
         ):
-            self.on_peers()
+            _call(self.on_peers)
 
     def _take_in(self) -> None:
         """Take in who is there and who holds what."""
@@ -210,10 +211,7 @@ class Keeper:
         served = self._our_hosts()
         if served != self._served:
             self._served = served
-            try:
-                self._serve(served)
-            except Exception:  # our share is what it is, and the connection must not end because of it
-                _log.exception("hosts %s", sorted(served))
+            _call(lambda: self._serve(served))
 
     def _our_hosts(self) -> frozenset[str]:
         if self._session is None or self._loop.time() >= self._valid_until:
@@ -385,17 +383,12 @@ class Keeper:
             return ()
 
 
-def _differs(change: RowChange, *columns: str) -> bool:
-    """Tell whether a controller's columns are new."""
-    old, new = change.old, change.new
-    if change.table != table.CONTROLLER or new is None:
-        return False
-    return old is None or any(old[column] != new[column] for column in columns)
-
-
-def _is_news(change: RowChange) -> bool:
-    """Tell whether a controller that was there tells something, which changes nobody's share."""
-    return change.table == table.CONTROLLER and None not in (change.old, change.new)
+def _call(hear: Callable[[], None]) -> None:
+    """Call who wants to hear; leases are what they are, and their connection must not end because of it."""
+    try:
+        hear()
+    except Exception:
+        _log.exception("leases have changed")
 
 
 def _ignore() -> None:

@@ -20,7 +20,7 @@ from ovs_geneve.ovsdb.operations import (
     Wait,
     where_uuid,
 )
-from ovs_geneve.ovsdb.replica import Replica, Row
+from ovs_geneve.ovsdb.replica import Replica, Row, RowChange
 
 CONTROLLER = "Controller"
 LEASE = "Lease"
@@ -83,6 +83,19 @@ def leases(replica: Replica) -> Iterator[LeaseRow]:
             generation=_number(row, "generation"),
         )
         yield LeaseRow(uuid=row.uuid, lease=lease, controller=controller)
+
+
+def differs(change: RowChange, *columns: str) -> bool:
+    """Tell whether a controller's columns are new."""
+    old, new = change.old, change.new
+    if change.table != CONTROLLER or new is None:
+        return False
+    return old is None or any(old[column] != new[column] for column in columns)
+
+
+def is_news(change: RowChange) -> bool:
+    """Tell whether a controller that was there tells something, which changes nobody's share."""
+    return change.table == CONTROLLER and None not in (change.old, change.new)
 
 
 def open_session(name: str, beat: int, dedicated: Iterable[str], replacing: UUID | None) -> list[Operation]:

@@ -3,164 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
-from importlib.resources import as_file, files
 from pathlib import Path
 
-import httpx
 import pytest
 
-from controller.compiler.compile import Compiler
-from controller.intent.intent import Intent, difference
-from controller.intent.ovsdb_store import DATABASE
-from controller.settings import Settings
 from controller.shares.decide import Session, preference
-from tests.functional.fabric import OvsHost, wanted
-from tests.functional.intent.stores import load
-from tests.functional.ovsdb.conftest import Daemons, free_port, listens
-
-PATIENCE = 30.0
-
-
-def until(true, what, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what() if callable(what) else what
-        time.sleep(0.05)
-
-
-class Controller:
-    """`ovs-geneve controller` as a process, and a client of its REST."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.state = folder
-        self._options = options
-        self._process: subprocess.Popen | None = None
-        self.http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(folder / "rest.sock")), base_url="http://it", timeout=30
-        )
-
-    @property
-    def name(self) -> str:
-        return Settings(state_directory=self.state).name
-
-    def start(self) -> None:
-        (self.state / "rest.sock").unlink(missing_ok=True)
-        rest = [] if "--host" in self._options else ["--rest", f"unix:{self.state}/rest.sock"]
-        command = [sys.executable, "-m", "controller", "controller", "--state", str(self.state)]
-        self._process = subprocess.Popen([*command, *rest, *self._options])
-        until(self._answers, f"{self.name} answers")
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            assert process.wait(15) in (0, -how)
-
-    def put(self, path: str, document: dict, **query: str) -> dict:
-        answer = self.http.put(f"/v1/{path}", json=document, params=query)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def delete(self, path: str) -> None:
-        self.http.delete(f"/v1/{path}").raise_for_status()
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "it ended"
-        return listens(self.state / "rest.sock") and self.http.get("/readyz").status_code == 200
-
-
-@dataclass
-class World:
-    """Hosts, the controllers and their store."""
-
-    folder: Path
-    store: str
-    hosts: dict[str, OvsHost] = field(default_factory=dict)
-    controllers: list[Controller] = field(default_factory=list)
-
-    def host(self, name: str) -> None:
-        self.hosts[name] = OvsHost.start(name, self.folder / name)
-
-    def controller(self, name: str, *options: str) -> Controller:
-        made = Controller(self.folder / name, *options)
-        made.state.mkdir()
-        self.controllers.append(made)
-        return made
-
-    def holders(self) -> dict[str, str]:
-        """Return the holder of each host, as ovsdb-client reads it."""
-        rows = {
-            table: self._dump(table, columns)
-            for table, columns in {"Controller": ("_uuid", "name"), "Lease": ("host", "controller")}.items()
-        }
-        names = {json.dumps(uuid): name for uuid, name in rows["Controller"]}
-        return {host: names.get(json.dumps(uuid), "") for host, uuid in rows["Lease"]}
-
-    def _dump(self, table: str, columns: tuple[str, ...]) -> list:
-        done = subprocess.run(
-            ["ovsdb-client", "--format=json", "dump", self.store, DATABASE, table, *columns],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-        document = json.loads(done.stdout)
-        order = [document["headings"].index(column) for column in columns]
-        return [[row[index] for index in order] for row in document["data"]]
-
-    async def difference(self) -> str:
-        """Compare every bridge with what a compiler that starts from nothing says."""
-        intent = await load(self.store)
-        compiler = Compiler()
-        for name, host in self.hosts.items():
-            compiler.update_ofports(name, ofports(host))
-        compiler.update(intent, difference(Intent(), intent))
-        unbound = {
-            name: plugged for name, plugged in self._plugged().items() if intent.host_of(name) != plugged
-        }
-        if unbound:
-            return f"not where they are plugged: {unbound}"
-        for name, host in self.hosts.items():
-            if not host.bridge_is_there():
-                return f"{name} has no bridge"
-            should, held = wanted(compiler.desired(name), self.folder), host.held()
-            if held != should:
-                extra, missing = held.flows - should.flows, should.flows - held.flows
-                return f"{name}: flows too many: {sorted(extra)}; missing: {sorted(missing)}"
-        return ""
-
-    def _plugged(self) -> dict[str, str]:
-        return {port: name for name, host in self.hosts.items() for port in host.plugged}
-
-    async def settle(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while found := await self.difference():
-            assert time.monotonic() < deadline, found
-            await asyncio.sleep(0.2)
-
-    def close(self) -> None:
-        for controller in self.controllers:
-            controller.end()
-            controller.http.close()
-        for host in self.hosts.values():
-            host.daemons.end_all()
-
-
-def ofports(host: OvsHost) -> dict[str, int]:
-    text = host.daemons.vsctl("--format=json", "--columns=external_ids,ofport", "list", "Interface")
-    rows = ((dict(ids[1]), number) for ids, number in json.loads(text)["data"])
-    return {ids["iface-id"]: number for ids, number in rows if "iface-id" in ids and isinstance(number, int)}
+from tests.functional.controllers import Controller, World, store_server, until
+from tests.functional.ovsdb.conftest import free_port
 
 
 @pytest.fixture
@@ -173,19 +28,9 @@ def folder():
 @pytest.fixture
 def world(folder):
     """A store of its own, which outlives controllers."""
-    where = folder / "store"
-    where.mkdir()
-    daemons = Daemons(where)
-    with as_file(files("controller.intent") / "schema.ovsschema") as schema:
-        daemons.create_database(schema)
-    port = free_port()
-    daemons.start_ovsdb(f"--remote=ptcp:{port}:127.0.0.1")
-    made = World(folder, f"tcp:127.0.0.1:{port}")
-    try:
-        yield made
-    finally:
-        made.close()
-        daemons.end_all()
+    made = store_server(folder)
+    yield made
+    made.close()
 
 
 def names_shared_by(one: Controller, other: Controller) -> list[str]:
@@ -278,7 +123,7 @@ async def test_whoever_is_asked_waits_for_hosts_that_another_serves(world):
 
 async def test_one_joins_the_store_of_another_and_leaves(folder):
     port = free_port()
-    world = World(folder, f"tcp:127.0.0.1:{port}")
+    world = World(folder, f"tcp:127.0.0.1:{port}", port)
     try:
         one = world.controller("a", "--store-listen", f"ptcp:{port}:127.0.0.1")
         two = world.controller("b", "--store", world.store)

@@ -210,6 +210,10 @@ def test_what_cannot_be_read_is_read_anew():
     assert not told.follower.keeps("Port")
     told.follower.apply(database.snapshot())
     assert told.changes == []
+    unheard_of = RowUpdate2(insert={"port": ["uuid", str(uuid4())], "host": ["uuid", str(uuid4())]})
+    with pytest.raises(DecodeError):
+        told.follower.apply(Update(tables={"Binding": {str(uuid4()): unheard_of}}))
+    assert not told.follower.keeps("Port")
 
 
 def test_columns_that_newer_controllers_know_do_no_harm():
