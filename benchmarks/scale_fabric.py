@@ -177,7 +177,7 @@ def fill(folder: Path, layout: Layout) -> None:
     began = time.monotonic()
     with child("benchmarks.scale_store", str(folder), *layout.arguments) as store:
         stored = store.hear()
-    progress(f"{stored['ports']:,} ports stored in {time.monotonic() - began:.0f} s")
+    progress(f"{stored['objects']:,} objects stored in {time.monotonic() - began:.0f} s")
 
 
 def free_port() -> int:
