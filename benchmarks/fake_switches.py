@@ -46,8 +46,8 @@ class FakeSwitch(asyncio.Protocol):
         self.messages = 0
         "The same, of all connections."
         self.commits = 0
-        self.held: dict[bytes, bytes] | None = {} if watched else None
-        "Flow and group messages by key, where the switch is watched."
+        self._heard: list[bytes] | None = [] if watched else None
+        "All that came over this connection, where the switch is watched: to look at it at once would take too long."
         self.on_commit: Callable[[], None] | None = None
         self._port = port
         self._transport: asyncio.Transport | None = None
@@ -77,8 +77,6 @@ class FakeSwitch(asyncio.Protocol):
 
     def restart(self) -> None:
         """Hang up, forget everything and come back, as a vswitchd that is killed."""
-        if self.held is not None:
-            self.held.clear()
         if self._transport is not None:
             self._transport.abort()
 
@@ -93,6 +91,8 @@ class FakeSwitch(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._rest = self._unsaid = b""
+        if self._heard is not None:
+            self._heard.clear()
         self.since_connect = 0
         transport.write(encode_hello())
 
@@ -115,10 +115,10 @@ class FakeSwitch(asyncio.Protocol):
                 answers += self._answer(kind, xid, data[at : at + length])
             else:
                 adds += 1
-                if self.held is not None:
-                    self._hold(self.held, data[at + _WRAPPER : at + length])
             at += length
         self._rest = data[at:]
+        if self._heard is not None:
+            self._heard.append(data[:at])
         self.since_connect += adds
         self.messages += adds
         if adds and self._sticks:
@@ -160,19 +160,29 @@ class FakeSwitch(asyncio.Protocol):
             MessageType.BUNDLE_CONTROL, _BUNDLE_CONTROL.pack(bundle, control + 1, flags), xid=xid
         )
 
-    @staticmethod
-    def _hold(held: dict[bytes, bytes], message: bytes) -> None:
-        """Do what the message says; a bundle is never refused here, so that there is no need to wait for its commit."""
-        if message[1] == MessageType.FLOW_MOD:
-            key = message_key(message)
-            gone = message[_COMMAND_AT] == OFPFC_DELETE_STRICT
-        else:
-            key = b"group" + message[12:16]
-            gone = int.from_bytes(message[8:10]) == GroupCommand.DELETE
-        if gone:
-            held.pop(key, None)
-        else:
-            held[key] = message[:4] + bytes(4) + message[8:]
+    def held(self) -> dict[bytes, bytes]:
+        """Return the flow and group messages that stand, by key; since no bundle is refused, commits need no look."""
+        assert self._heard is not None, "only watched switches remember anything"
+        stream, at, held = b"".join(self._heard), 0, dict[bytes, bytes]()
+        while at < len(stream):
+            _, kind, length, _ = _HEADER.unpack_from(stream, at)
+            if kind == _BUNDLE_ADD:
+                _hold(held, stream[at + _WRAPPER : at + length])
+            at += length
+        return held
+
+
+def _hold(held: dict[bytes, bytes], message: bytes) -> None:
+    if message[1] == MessageType.FLOW_MOD:
+        key = message_key(message)
+        gone = message[_COMMAND_AT] == OFPFC_DELETE_STRICT
+    else:
+        key = b"group" + message[12:16]
+        gone = int.from_bytes(message[8:10]) == GroupCommand.DELETE
+    if gone:
+        held.pop(key, None)
+    else:
+        held[key] = message[:4] + bytes(4) + message[8:]
 
 
 def digest(messages: Iterable[bytes]) -> str:
@@ -209,8 +219,7 @@ class Switches:
 
     async def held(self, dpid: int) -> Answer:
         """Tell what a watched switch holds."""
-        held = self._switches[dpid].held
-        assert held is not None, "only watched switches keep anything"
+        held = self._switches[dpid].held()
         return {"messages": len(held), "digest": digest(held.values())}
 
     async def restart(self, dpid: int) -> Answer:

@@ -12,8 +12,18 @@ from ipaddress import IPv4Address
 from itertools import count
 from random import Random
 
-from controller.intent.commands import Bind, Command, Put
-from controller.intent.model import HostSpec, Kind, NetworkSpec, OptionSchemaSpec, OptionValue, PortSpec
+from controller.intent.model import (
+    AnyObject,
+    BindingSpec,
+    HostSpec,
+    Kind,
+    NetworkSpec,
+    Object,
+    ObjectKey,
+    OptionSchemaSpec,
+    OptionValue,
+    PortSpec,
+)
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.values import option_class, option_type, vni
 
@@ -70,20 +80,24 @@ class Layout:
                 members[-1] = 0
         return dealt
 
-    def commands(self) -> Iterator[Command]:
-        """Yield what declares all of it, and says where every port is plugged."""
-        yield Put(kind=Kind.OPTION_SCHEMA, name=_SCHEMA, spec=_schema())
+    def objects(self) -> Iterator[AnyObject]:
+        """Yield everything declared, and where every port is plugged; nothing refers to what comes later."""
+        keys = (ObjectKey(number) for number in count(1))
+        yield Object(kind=Kind.OPTION_SCHEMA, name=_SCHEMA, key=next(keys), spec=_schema(), revision=1)
         for number in range(self.hosts):
-            endpoint = IPv4Address(_FIRST_ENDPOINT + number)
-            yield Put(kind=Kind.HOST, name=host_name(number), spec=HostSpec(endpoints=(endpoint,)))
+            host = HostSpec(endpoints=(IPv4Address(_FIRST_ENDPOINT + number),))
+            yield Object(kind=Kind.HOST, name=host_name(number), key=next(keys), spec=host, revision=1)
         for number, members in enumerate(self.seating()):
             value = OptionValue(schema=_SCHEMA, field="tier", value=number % 256)
-            spec = NetworkSpec(vni=vni(_FIRST_VNI + number), options=(_SCHEMA,), values=(value,))
-            yield Put(kind=Kind.NETWORK, name=network_name(number), spec=spec)
+            network = NetworkSpec(vni=vni(_FIRST_VNI + number), options=(_SCHEMA,), values=(value,))
+            yield Object(
+                kind=Kind.NETWORK, name=network_name(number), key=next(keys), spec=network, revision=1
+            )
             for index in range(self.ports_per_network):
-                name = port_name(number, index)
-                yield Put(kind=Kind.PORT, name=name, spec=self._port(number, index))
-                yield Bind(port=name, host=host_name(members[index % self.spread]))
+                name, key, port = port_name(number, index), next(keys), self._port(number, index)
+                yield Object(kind=Kind.PORT, name=name, key=key, spec=port, revision=1)
+                binding = BindingSpec(host=host_name(members[index % self.spread]))
+                yield Object(kind=Kind.BINDING, name=name, key=key, spec=binding, revision=1)
 
     def plugged(self) -> dict[str, dict[str, int]]:
         """Return the OpenFlow port of each interface by host: those of all ports, and a spare one a network."""
@@ -140,4 +154,4 @@ def _schema() -> OptionSchemaSpec:
         length=4,
         fields=(field,),
     )
-    return OptionSchemaSpec(layout=layout)
+    return OptionSchemaSpec(layout=layout, slot=0)

@@ -134,19 +134,23 @@ def stuck_switch(report: Report, fabric: Fabric, sizes: Sizes) -> None:
     host, dpid = host_name(number), dpid_of(host_name(number))
     its = fabric.networks_of(number)
     elsewhere = _spread([n for n in fabric.quiet_networks if n not in its], sizes.repetitions)
-    before, during = Latencies(), Latencies()
-    before.take(fabric.add_and_delete(elsewhere))
+    without, during = Latencies(), Latencies()
+    without.take(fabric.add_and_delete(elsewhere))
     fabric.switches.ask("stick", dpid=dpid, sticks=True)
     fabric.switches.ask("restart", dpid=dpid)
     wait_until(lambda: fabric.switches.ask("count", dpid=dpid)["messages"], f"{host} gets flows")
     rss = rss_mib(fabric.controller.pid)
     fabric.change(its, sizes.folded)
     during.take(fabric.add_and_delete(elsewhere))
+    if fabric.is_programmed(host):
+        raise RuntimeError(f"{host} is not stuck")
     growth_mib = rss_mib(fabric.controller.pid) - rss
     fabric.switches.ask("stick", dpid=dpid, sticks=False)
-    before.record(report, "elsewhere, no switch stuck")
+    wait_until(lambda: fabric.is_programmed(host), f"{host} catches up")
+    without.take(fabric.add_and_delete(elsewhere))
+    without.record(report, "elsewhere, no switch stuck")
     during.record(report, "elsewhere, a switch stuck")
-    ratio = percentile(during.adds, 50) / percentile(before.adds, 50)
+    ratio = percentile(during.adds, 50) / percentile(without.adds, 50)
     report.at_most("add p50 elsewhere while a switch is stuck / without", ratio, GOAL_STUCK_RATIO)
     what = f"memory of {sizes.folded} changes that a stuck switch misses (MiB)"
     report.at_most(what, growth_mib, GOAL_STUCK_MIB)
@@ -160,9 +164,11 @@ def bulk(report: Report, fabric: Fabric, sizes: Sizes) -> None:
     latencies = Latencies()
     began = time.monotonic()
     fabric.switches.ask("keep_restarting", dpid=dpid, messages=messages)
-    while (rounds := fabric.switches.ask("rounds", dpid=dpid)["rounds"]) < sizes.rounds:
+    rounds = 0
+    while rounds < sizes.rounds or len(latencies.adds) < sizes.repetitions:
         latencies.take(fabric.add_and_delete(networks[:_BATCH]))
         networks = networks[_BATCH:] + networks[:_BATCH]
+        rounds = fabric.switches.ask("rounds", dpid=dpid)["rounds"]
     seconds = time.monotonic() - began
     fabric.switches.ask("rest", dpid=dpid)
     latencies.record(report, f"while {messages:,} flows and groups go to one host")

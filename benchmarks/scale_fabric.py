@@ -102,6 +102,10 @@ class Fabric:
     def _is_right(self, host: str) -> bool:
         return self.desired(host) == self.switches.ask("held", dpid=dpid_of(host))
 
+    def is_programmed(self, host: str) -> bool:
+        """Tell whether a host's bridge has all that it should, as the controller says."""
+        return _has(self.client.ask("GET", f"/v1/hosts/{host}"), "Programmed")
+
     def add_and_delete(self, networks: Sequence[int]) -> Latencies:
         """Add one port to each network, one after the other, then delete them."""
         found = Latencies()
@@ -123,7 +127,7 @@ class Fabric:
         path = f"/v1/ports/{spare_name(network)}"
         answer = self.client.ask("PUT", f"{path}?wait=programmed", self.layout.spare_document(network))
         deadline = time.monotonic() + _SETTLED
-        while not _is_programmed(answer):
+        while not _has(answer, "Bound", "Programmed"):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{path}: not programmed after {_SETTLED} s")
             answer = self.client.ask("GET", path)
@@ -173,7 +177,7 @@ def fill(folder: Path, layout: Layout) -> None:
     began = time.monotonic()
     with child("benchmarks.scale_store", str(folder), *layout.arguments) as store:
         stored = store.hear()
-    progress(f"{stored['ports']:,} ports stored in {time.monotonic() - began:.0f} s")
+    progress(f"{stored['objects']:,} objects stored in {time.monotonic() - began:.0f} s")
 
 
 def free_port() -> int:
@@ -197,8 +201,9 @@ def _phases(began: float, stamps: dict[str, dict[str, float]]) -> dict[str, Phas
     return phases
 
 
-def _is_programmed(answer: Answer) -> bool:
+def _has(answer: Answer, *conditions: str) -> bool:
+    """Tell whether an object that came back has all of these conditions."""
     if answer.status >= 300:
-        raise RuntimeError(f"not added: {answer}")
-    conditions: dict[str, str] = {one["type"]: one["status"] for one in answer.json()["status"]["conditions"]}
-    return conditions.get("Bound") == "True" and conditions.get("Programmed") == "True"
+        raise RuntimeError(f"refused: {answer}")
+    true = {one["type"] for one in answer.json()["status"]["conditions"] if one["status"] == "True"}
+    return true.issuperset(conditions)

@@ -84,11 +84,12 @@ def claims(message: bytes) -> bool:
 class Session:
     """One connection to one switch, after the handshake.
 
-    `chunk` is about how many bytes `data_to_send` gives at a time. `observe` and `apply` want an idle
+    `chunk` is about how many bytes `data_to_send` gives at a time: what others wait while one switch gets
+    everything, and a change takes several turns of the loop. `observe` and `apply` want an idle
     session and raise RuntimeError otherwise: who drives it takes turns (`switch.Switch`).
     """
 
-    def __init__(self, *, bundle_limit: int = 20_000, chunk: int = 128 * 1024) -> None:
+    def __init__(self, *, bundle_limit: int = 20_000, chunk: int = 32 * 1024) -> None:
         self._bundle_limit = bundle_limit
         self._chunk = chunk
         self._state = State.IDLE
