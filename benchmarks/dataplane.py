@@ -205,17 +205,17 @@ def _slice(net: TwoHosts, flows: FlowSet, seconds: float) -> Slice:
 
 
 def _ratio(report: Report, rounds: list[dict[str, Slice]], name: str) -> float:
-    """Return the ratio to the two flows, all rounds taken together; note how far it can be trusted."""
+    """Return the median over the rounds of the ratio to the two flows; note how far it can be trusted."""
     pairs = [(each[name], each[TWO]) for each in rounds if name in each]
     ours, two = (_whole(slices) for slices in zip(*pairs, strict=True))
     ratios = [one.rate / other.rate for one, other in pairs]
     found = {
-        "all rounds together": ours.rate / two.rate,
         "median of rounds": median(ratios),
+        "all rounds together": ours.rate / two.rate,
         "standard error of the mean of rounds": stdev(ratios) / len(ratios) ** 0.5,
     }
     report.note(f"{name} / {TWO}", {what: round(value, 3) for what, value in found.items()})
-    return ours.rate / two.rate
+    return median(ratios)
 
 
 def _whole(slices: Iterable[Slice]) -> Slice:

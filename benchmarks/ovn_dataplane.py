@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,32 +47,44 @@ def missing() -> str:
 def run(folder: Path) -> OvnFigures:
     """Run it, which takes about two minutes; whatever happens, nothing of it stays."""
     prefix = f"bdpovn{os.getpid()}-"
+    place = folder / "ovn"
+    place.mkdir()
     out = folder / "ovn.json"
     line = [sys.executable, str(SCRIPT), "--seconds", str(SECONDS), "--rounds", "1"]
     progress("OVN, the same with its own benchmark")
     process = subprocess.Popen(
-        [*line, "--prefix", prefix, "--out", str(out)], stdout=subprocess.DEVNULL, cwd=folder
+        [*line, "--prefix", prefix, "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        cwd=place,
+        env={
+            **os.environ,
+            "TMPDIR": str(place),
+        },  # where its daemons have their files, by which they are found
     )
     try:
         if process.wait(_PATIENCE):
             raise RuntimeError(f"{SCRIPT.name} ended with {process.returncode}")
     finally:
-        _end(process, prefix)
+        _end(process, prefix, place)
     return _figures(json.loads(out.read_text()))
 
 
-def _end(process: subprocess.Popen[bytes], prefix: str) -> None:
+def _end(process: subprocess.Popen[bytes], prefix: str, place: Path) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)  # it cleans up
-        try:
+        process.send_signal(signal.SIGINT)  # it cleans up, unless SIGINT is ignored since before we began
+        with suppress(subprocess.TimeoutExpired):
             process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
     left = [name for name in namespaces.names() if name.startswith(prefix)]
-    commands.end(namespaces.processes(left))
+    commands.end(namespaces.processes(left) | _naming(place))
     for name in left:
         namespaces.remove(name)
+
+
+def _naming(place: Path) -> frozenset[int]:
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return frozenset(pid for pid in pids if any(f"{place}/" in word for word in commands.command_line(pid)))
 
 
 def _figures(document: dict[str, Any]) -> OvnFigures:
