@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from benchmarks.rest_client import RestClient, encode, send_all
 
 REPOSITORY = Path(__file__).parent.parent
 CONNECTIONS = 16
-"Keep-alive connections that write the intent."
+"Keep-alive connections that write the intent, an object a request."
+BULK_CONNECTIONS = 2
+"Connections over which documents are applied in bulk."
 
 _PATIENCE = 120.0
 _POLL = 0.02
@@ -59,12 +62,16 @@ class LogicalPort(NamedTuple):
         """Its address, as the OVN simulation has it."""
         return f"0a:00:00:{self.network:02x}:{self.number >> 8:02x}:{self.number & 255:02x}"
 
-    def request(self, query: str = "") -> bytes:
-        """Return the request that declares it."""
+    @property
+    def document(self) -> dict[str, Any]:
+        """What declares it."""
         place = self.number + 10
         address = f"10.{self.network}.{place // 250}.{place % 250 + 1}"
-        document = {"network": network_name(self.network), "mac": self.mac, "addresses": [address]}
-        return encode("PUT", f"/v1/ports/{self.name}{query}", document)
+        return {"network": network_name(self.network), "mac": self.mac, "addresses": [address]}
+
+    def request(self, query: str = "") -> bytes:
+        """Return the request that declares it."""
+        return encode("PUT", f"/v1/ports/{self.name}{query}", self.document)
 
 
 def network_name(number: int) -> str:
@@ -99,10 +106,13 @@ class Controller:
     def start(self) -> None:
         """Start it; it may not answer yet."""
         command = [sys.executable, "-m", "controller", "controller", "--state", str(self.state)]
+        # As where it is installed, its modules are compiled once and not at each start.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         with self.state.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--rest", f"127.0.0.1:{self.port}"],
                 cwd=REPOSITORY,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -184,15 +194,20 @@ class Fabric:
         self.wait_programmed()
         self.bridges = [BridgeSocket(host.management) for host in self.hosts]
 
-    def declare_networks(self) -> None:
-        """Declare every network."""
+    def declare_singly(self) -> None:
+        """Declare every network, then every port, an object a request."""
         requests = [encode("PUT", f"/v1/networks/{network_name(n)}", {}) for n in range(self.size.networks)]
         send_all(self.controller.port, requests, CONNECTIONS)
+        send_all(self.controller.port, (port.request() for port in ports_of(self.size)), CONNECTIONS)
 
-    def declare_ports(self) -> None:
-        """Declare every port."""
-        requests = (port.request() for port in ports_of(self.size))
-        send_all(self.controller.port, requests, CONNECTIONS)
+    def declare_in_bulk(self) -> None:
+        """Declare every network with its ports, a request each, as OVN's simulation has a transaction each."""
+        ports = list(ports_of(self.size))
+        requests = (
+            encode("POST", "/v1/apply", _documents(number, [p for p in ports if p.network == number]))
+            for number in range(self.size.networks)
+        )
+        send_all(self.controller.port, requests, BULK_CONNECTIONS)
 
     def plug(self, ports: Iterable[LogicalPort]) -> None:
         """Plug interfaces, one ovs-vsctl a host; return when their vswitchds have taken them in."""
@@ -284,6 +299,11 @@ def running(folder: Path, size: Size) -> Iterator[Fabric]:
         fabric.declare_hosts()
         stack.callback(_hang_up, fabric.bridges)
         yield fabric
+
+
+def _documents(network: int, ports: Sequence[LogicalPort]) -> list[dict[str, Any]]:
+    declared: list[dict[str, Any]] = [{"kind": "network", "name": network_name(network)}]
+    return declared + [{"kind": "port", "name": port.name, **port.document} for port in ports]
 
 
 def _hang_up(bridges: Sequence[BridgeSocket]) -> None:

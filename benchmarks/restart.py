@@ -42,8 +42,7 @@ def main() -> None:
     progress(f"-- {size}")
     with workspace() as folder, running(folder, size) as fabric:
         fabric.plug(ports_of(size))
-        fabric.declare_networks()
-        fabric.declare_ports()
+        fabric.declare_in_bulk()
         _wait_whole(fabric)
         _controller(report, fabric, controllers)
         _vswitchd(report, fabric, vswitchds)

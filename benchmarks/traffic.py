@@ -47,7 +47,7 @@ def connections(lab: Lab, source: str, target: str, address: str, count: int) ->
 
 
 @contextmanager
-def stream(lab: Lab, source: str, target: str, address: str, window: str | None = None) -> Iterator[str]:
+def stream(lab: Lab, source: str, target: str, address: str) -> Iterator[str]:
     """Send as fast as one TCP connection can; tell what sends: iperf3, or a socket where there is none."""
     if commands.find("iperf3") is None:
         with _socket_stream(lab, source, target, address):
@@ -55,7 +55,7 @@ def stream(lab: Lab, source: str, target: str, address: str, window: str | None 
         return
     with ExitStack() as stack:
         _serve_iperf3(lab, target, stack)
-        line = ["iperf3", "-c", address, "-t", "3600", *(["-w", window] if window else [])]
+        line = ["iperf3", "-c", address, "-t", "3600"]
         client = lab.popen(source, line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         stack.callback(_end, client)
         yield "iperf3"

@@ -133,7 +133,6 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
-        service.on_change = reconciler.intent_changed
         apps.add(GeneveApp, switches=reconciler)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
@@ -142,7 +141,9 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         stack.push_async_callback(hosts.close)
         if settings.shares_hosts:
             reconciler.serve(frozenset())
+        # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
+        service.on_change = reconciler.intent_changed
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
         if settings.shares_hosts:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from controller.compiler.features import flood
 from controller.compiler.groups import GroupPurpose, group_id
-from controller.compiler.stencil import Numbers, Pieces
 from controller.hoststate import EncodedGroup
 from controller.intent.model import Address
 from ovs_geneve.openflow.flow import Bucket, GroupEntry, GroupKind
+from ovs_geneve.openflow.pieces import Numbers, Pieces
 from ovs_geneve.openflow.stats import canonical_buckets
 from ovs_geneve.openflow.template import GroupCommand, encode_buckets, encode_group_of
 
@@ -59,5 +59,5 @@ def _wire_to_port(numbers: Numbers) -> bytes:
     return _encoded(flood.to_port(numbers[0])).wire
 
 
-_PORT_CONTENT = Pieces.of(_content_to_port, (_KEY,))
-_PORT_WIRE = Pieces.of(_wire_to_port, (_KEY,))
+_PORT_CONTENT = Pieces.learnt(_content_to_port, (_KEY,))
+_PORT_WIRE = Pieces.learnt(_wire_to_port, (_KEY,))

@@ -12,12 +12,13 @@ from ipaddress import IPv4Address, IPv6Address
 
 from controller.compiler.cookies import Feature
 from controller.compiler.features import local_port, neighbours, tunnel
-from controller.compiler.stencil import Numbers, Stencil
+from controller.compiler.stencil import Stencil
 from controller.compiler.views import PortView
 from controller.intent.model import Address
 from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.fields import Field
 from ovs_geneve.openflow.flow import Flow
+from ovs_geneve.openflow.pieces import Numbers
 
 # Bytes that a number takes on the wire.
 _KEY = 4

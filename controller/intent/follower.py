@@ -272,11 +272,13 @@ class IntentFollower:
         return columns
 
     def _modified(self, table: str, old: _Columns, wire: _Wire) -> _Columns:
+        """Change a row that was there; a column that only newer controllers know is left out."""
         types = self._types[table]
         columns = dict(old)
         for name, json in wire.items():
             try:
-                columns[name] = types[name].apply(columns[name], json)
+                if name in columns:
+                    columns[name] = types[name].apply(columns[name], json)
             except (ValueError, KeyError) as error:
                 raise DecodeError(f"{table}.{name}", str(error)) from error
         return columns

@@ -8,7 +8,8 @@ unique terms are unique; here, the later claim wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -44,6 +45,16 @@ class Index:
 
     unique: Map[Term, str] = field(default_factory=Map)
     groups: Map[Term, Members] = field(default_factory=Map)
+
+    @classmethod
+    def of(cls, objects: Sequence[AnyObject]) -> Index:
+        """Build the whole: what the changes that bring these objects come to, in a third of the time."""
+        unique = {term: held.name for held in objects for term in unique_terms(held)}
+        groups = defaultdict[Term, dict[str, None]](dict)
+        for held in objects:
+            for term, member in group_terms(held):
+                groups[term][member] = None
+        return cls(unique=Map(unique), groups=Map((term, Map(members)) for term, members in groups.items()))
 
     def with_changes(self, changes: Iterable[Change]) -> Index:
         """Return the index after the changes, in whatever order they come."""

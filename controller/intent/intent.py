@@ -55,8 +55,16 @@ class Intent:
     @classmethod
     def of(cls, objects: Iterable[AnyObject], revision: int, last_key: int) -> Intent:
         """Build the whole from its objects."""
-        changes = [Change(kind=held.kind, name=held.name, old=None, new=held) for held in objects]
-        return cls(last_key=ObjectKey(last_key)).with_changes(changes, revision)
+        objects = tuple(objects)
+        by_kind = dict[Kind, dict[str, AnyObject]]()
+        for held in objects:
+            by_kind.setdefault(held.kind, {})[held.name] = held
+        return cls(
+            revision=revision,
+            last_key=ObjectKey(max(last_key, max((held.key for held in objects), default=0))),
+            tables=_no_tables().update({kind: Map(named) for kind, named in by_kind.items()}),
+            index=Index.of(objects),
+        )
 
     def with_changes(self, changes: Iterable[Change], revision: int) -> Intent:
         """Return the intent after the changes, in the order they were decided."""

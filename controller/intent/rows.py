@@ -9,7 +9,7 @@ Pure: which UUID a name has is told by the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from operator import itemgetter
 from typing import Literal, assert_never
 from uuid import UUID
@@ -72,18 +72,18 @@ def decode_row(kind: Kind, columns: Mapping[str, Value], known: Rows) -> AnyObje
     """
     row = _Row(columns, known)
     try:
-        name, key = (
-            (row.referred("port").name, row.referred("port").key)
-            if kind is Kind.BINDING
-            else (row.text("name"), ObjectKey(row.number("key")))
-        )
+        if kind is Kind.BINDING:
+            port = row.referred("port")
+            name, key = port.name, port.key
+        else:
+            name, key = row.text("name"), ObjectKey(row.number("key"))
         return Object(
             kind=kind,
             name=name,
             key=key,
             spec=_DECODERS[kind](row),
             revision=row.number("revision"),
-            labels=tuple(sorted(row.mapping("labels").items())),
+            labels=row.pairs("labels"),
         )
     except (ValueError, KeyError) as error:
         raise DecodeError(f"{TABLES[kind]} {columns.get('name', '')}", str(error)) from error
@@ -115,6 +115,10 @@ class _Row:
 
     def mapping(self, column: str) -> dict[str, str]:
         return {str(key): str(value) for key, value in self._pairs(column)}
+
+    def pairs(self, column: str) -> tuple[tuple[str, str], ...]:
+        """Return what a map of texts holds, sorted; it mostly is empty."""
+        return tuple(sorted(self.mapping(column).items())) if self._columns[column] else ()
 
     def sequence(self, column: str) -> Iterator[Atom]:
         """Yield what is at positions 0, 1, 2, …"""
@@ -291,14 +295,19 @@ def _decode_match(selector: str, text: str) -> OptionMatch:
 
 def _decode_values(row: _Row) -> tuple[OptionValue, ...]:
     values = list[OptionValue]()
-    for selector, text in row.mapping("values").items():
+    for selector, text in row.pairs("values"):
         schema, _, field = selector.rpartition(".")
         values.append(OptionValue(schema=schema, field=field, value=int(text, 16)))
     return tuple(sorted(values))
 
 
 def _decode_addresses(row: _Row, column: str) -> tuple[Address, ...]:
-    return tuple(ip_address(str(text)) for text in row.sequence(column))
+    return tuple(_decode_address(str(text)) for text in row.sequence(column))
+
+
+def _decode_address(text: str) -> Address:
+    # `ip_address` tries IPv4 first, whatever the text: half of the time for IPv6 is an exception.
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
 def _decode_binding(row: _Row) -> BindingSpec:

@@ -66,9 +66,10 @@ class Controller:
             process.send_signal(how)
             assert process.wait(15) in (0, -how)
 
-    def put(self, path: str, document: dict) -> None:
-        answer = self.http.put(f"/v1/{path}", json=document)
+    def put(self, path: str, document: dict, **query: str) -> dict:
+        answer = self.http.put(f"/v1/{path}", json=document, params=query)
         assert answer.is_success, answer.text
+        return answer.json()
 
     def delete(self, path: str) -> None:
         self.http.delete(f"/v1/{path}").raise_for_status()
@@ -207,9 +208,10 @@ def declare(world: World, *through: Controller) -> None:
         host.plug(f"p-{name}")
 
 
-def put_port(to: Controller, name: str, number: int) -> None:
+def put_port(to: Controller, name: str, number: int, **query: str) -> dict:
     mac = f"02:00:00:00:00:{number:02x}"
-    to.put(f"ports/{name}", {"network": "blue", "mac": mac, "addresses": [f"10.0.0.{number}"]})
+    document = {"network": "blue", "mac": mac, "addresses": [f"10.0.0.{number}"]}
+    return to.put(f"ports/{name}", document, **query)
 
 
 async def test_two_share_hosts_and_one_takes_over_from_one_that_is_killed(world):
@@ -224,6 +226,11 @@ async def test_two_share_hosts_and_one_takes_over_from_one_that_is_killed(world)
     declare(world, one, two)
     await world.settle()
     assert world.holders() == shares
+    for number, (name, through) in enumerate(zip(names, (two, one, one, two), strict=True), start=50):
+        view = put_port(through, f"p-{name}", number, wait="programmed")
+        conditions = {condition["type"]: condition["status"] for condition in view["status"]["conditions"]}
+        assert conditions["Programmed"] == "True"
+        assert await world.difference() == "", "who waits has waited for the bridges of both"
 
     one.end(signal.SIGKILL)
     put_port(two, "moved", 77)
@@ -240,6 +247,33 @@ async def test_two_share_hosts_and_one_takes_over_from_one_that_is_killed(world)
     world.hosts[names[0]].unplug("moved")
     world.hosts[names[1]].plug("moved")
     await world.settle()
+
+
+async def test_whoever_is_asked_waits_for_hosts_that_another_serves(world):
+    one = world.controller("a", "--store", world.store)
+    two = world.controller("b", "--store", world.store)
+    names = names_shared_by(one, two)
+    for name in (names[0], names[2]):
+        world.host(name)
+    one.start()
+    two.start()
+    declare(world, one, two)
+    await world.settle()
+    document = {"network": "blue", "mac": "02:00:00:00:00:77", "addresses": ["10.0.0.77"]}
+    for asked in (one, two):
+        answer = asked.http.put("/v1/ports/late?wait=programmed&timeout=10s", json=document)
+        assert answer.status_code in (200, 201), answer.text
+        for host in world.hosts.values():
+            assert "arp_tpa=10.0.0.77" in host.daemons.tool("ovs-ofctl", "dump-flows", "br-int"), host.name
+        answer = asked.http.delete("/v1/ports/late?wait=programmed&timeout=10s")
+        assert answer.status_code == 204
+        for host in world.hosts.values():
+            assert "arp_tpa=10.0.0.77" not in host.daemons.tool("ovs-ofctl", "dump-flows", "br-int"), (
+                host.name
+            )
+    elsewhere = one.http.get(f"/v1/hosts/{names[2]}").json()["status"]["conditions"]
+    assert [c["status"] for c in elsewhere] == ["True", "Unknown", "Unknown", "True"]
+    assert all(two.name in c["message"] for c in elsewhere[1:])
 
 
 async def test_one_joins_the_store_of_another_and_leaves(folder):

@@ -61,6 +61,7 @@ PURE = (
             "messages",
             "observation",
             "part",
+            "pieces",
             "session",
             "stats",
             "template",

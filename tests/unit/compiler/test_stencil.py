@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from controller.compiler import port_flows
 from controller.compiler.cookies import Feature
 from controller.compiler.features import local_port, neighbours, tunnel
-from controller.compiler.stencil import Stencil, StencilError, seal_flows
+from controller.compiler.stencil import Stencil, seal_flows
 from controller.compiler.views import PortView
 from controller.intent.model import MAX_KEY
+from ovs_geneve.errors import EncodeError
 from ovs_geneve.openflow.actions import Output
 from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.fields import IN_PORT, tun_metadata
@@ -67,7 +68,7 @@ def test_feature_that_looks_at_a_number_has_no_stencil() -> None:
         return [Flow(table=0, priority=1, match=Match.of(), actions=(Output(numbers[0] + 1 & 0xFFFFFFFF),))]
 
     for feature in (odd_or_even, next_port):
-        with pytest.raises(StencilError):
+        with pytest.raises(EncodeError):
             Stencil.of(feature, (4,))
 
 

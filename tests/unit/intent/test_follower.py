@@ -212,6 +212,23 @@ def test_what_cannot_be_read_is_read_anew():
     assert told.changes == []
 
 
+def test_columns_that_newer_controllers_know_do_no_harm():
+    database = Database()
+    database.write(fabric())
+    told = Told(database)
+    newer = SCHEMA.replace(
+        b'"bridge": {"type": "string"},', b'"bridge": {"type": "string"}, "rack": {"type": "string"},'
+    )
+    told.follower.bind(decode_schema(newer))
+    told.follower.apply(database.snapshot())
+    (uuid, bridge) = next(
+        (uuid, row["bridge"]) for (table, uuid), row in database._rows.items() if table == "Host"
+    )
+    report = RowUpdate2(modify={"rack": "a1", "bridge": f"{bridge}-2"})
+    told.follower.apply(Update(tables={"Host": {str(uuid): report}}))
+    assert [change.new.spec.bridge for change in told.changes] == [f"{bridge}-2"]
+
+
 def test_an_older_schema_is_refused_with_what_to_do():
     old = decode_schema(SCHEMA.replace(b'"writers"', b'"authors"'))
     with pytest.raises(NotSupported, match=r"1\.1\.0"):

@@ -74,3 +74,13 @@ def test_restart_moves_a_port_that_is_seen_elsewhere() -> None:
 
 def test_arrival_after_a_restart_beats_what_was_found() -> None:
     assert seat(IF, "hv1", arrivals(("hv1", IF), ("hv2", ""), ("hv2", IF))) == "hv2"
+
+
+def test_port_of_another_controllers_host_stays_there_until_its_interface_turns_up_here() -> None:
+    arrivals = Arrivals()
+    arrivals.report("hv1", frozenset({"web1"}))
+    assert seat("web1", "hv9", arrivals, elsewhere=True) == "hv9"
+    assert seat("web1", "hv9", arrivals) == "hv1"
+    arrivals.report("hv1", frozenset())
+    arrivals.report("hv1", frozenset({"web1"}))
+    assert seat("web1", "hv9", arrivals, elsewhere=True) == "hv1"

@@ -384,6 +384,47 @@ def test_only_hosts_that_are_served_are_kept_equal(rig: Rig) -> None:
     assert rig.in_sync("hv2", 2)
 
 
+class OtherControllers:
+    """Whom hosts are shared with, and how far they say theirs are."""
+
+    def __init__(self) -> None:
+        self.holder: str | None = "other"
+        self.acknowledged = 0
+
+    def holder_of(self, host: str) -> str | None:
+        return self.holder
+
+    def is_behind(self, host: str, revision: int) -> bool:
+        return self.acknowledged < revision
+
+
+async def test_hosts_of_other_controllers_are_waited_for(rig: Rig) -> None:
+    rig.settle()
+    peers = rig.reconciler.peers = OtherControllers()
+    rig.reconciler.serve(frozenset({"hv1"}))
+    rig.do(put("new", port("blue", 50, "10.0.0.50")))
+    rig.settle()
+    port_new = rig.intent.ports["new"]
+    waiting = asyncio.create_task(
+        rig.reconciler.acknowledged(("hv1", "hv2"), rig.intent.revision, port_new.key)
+    )
+    await asyncio.sleep(0)
+    rig.reconciler.peers_changed()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert rig.condition(Kind.PORT, "new", "Programmed").message == "not acknowledged yet: hv2"
+    assert rig.condition(Kind.HOST, "hv2", "Programmed").reason == "Pending"
+    peers.acknowledged = rig.intent.revision
+    rig.reconciler.peers_changed()
+    await waiting
+    assert rig.condition(Kind.PORT, "new", "Programmed").status is Truth.TRUE
+    connected = rig.condition(Kind.HOST, "hv2", "Connected")
+    assert (connected.status, connected.reason) == (Truth.UNKNOWN, "ServedElsewhere")
+    peers.holder = None
+    assert rig.condition(Kind.HOST, "hv2", "Programmed").reason == "NotServed"
+    assert rig.condition(Kind.PORT, "new", "Programmed").reason == "HostUnreachable"
+
+
 def test_switch_that_does_not_answer_delays_nobody_else(rig: Rig) -> None:
     for last in range(10, 60):
         rig.do(put("web1", port("blue", 1, f"10.0.0.{last}")))
