@@ -173,8 +173,7 @@ class Session:
         for number, step in enumerate(steps):
             if isinstance(step, Bundle):
                 first = 0
-                size = min(_BLOCK_MESSAGES, self._bundle_limit)
-                for run in Wrapped.of(step.messages, size).split(self._bundle_limit):
+                for run in _runs(step.messages, self._bundle_limit):
                     xid = self._take_xids(PART_XIDS)
                     yield Part(run, step=number, xid=xid, first=first, at_once=step.at_once)
                     first += len(run)
@@ -238,3 +237,12 @@ class Session:
         elif isinstance(outcome, list):
             outcome.append(message)
         return []
+
+
+def _runs(messages: Sequence[bytes], limit: int) -> Iterator[Wrapped]:
+    """Yield the messages in runs for one bundle each; what is not wrapped yet is wrapped when its run's turn comes."""
+    if isinstance(messages, Wrapped):
+        yield from messages.split(limit)
+        return
+    for first in range(0, len(messages), limit):
+        yield Wrapped.of(messages[first : first + limit], _BLOCK_MESSAGES)
