@@ -109,6 +109,29 @@ async def test_an_unmapped_option_is_refused_and_nothing_of_its_bundle_stays(swi
     assert await datapath.switch.apply([Bundle(adds([plain]))]) == Applied()
 
 
+async def test_what_is_refused_of_a_bundle_committed_at_once_is_left_out(switch, datapath):
+    plain = [Flow(table=3, priority=n, match=Match.of(), actions=(), cookie=OURS + n) for n in (1, 2)]
+    unmapped = [flow(1), flow(2)]
+    bundle = Bundle(adds([plain[0], unmapped[0], plain[1], unmapped[1]]), at_once=True)
+    refused = await datapath.switch.apply([bundle])
+    assert isinstance(refused, Refused)
+    assert [refusal.index for refusal in refused.refusals] == [1, 3]
+    assert [refusal.message for refusal in refused.refusals] == adds(unmapped)
+    assert (await datapath.switch.observe()).flows == {each.key: each.cookie for each in plain}
+
+
+async def test_what_fails_at_the_commit_takes_all_with_it_and_is_named(switch, datapath):
+    plain = Flow(table=3, priority=1, match=Match.of(), actions=(), cookie=OURS)
+    to_nowhere = Flow(table=3, priority=2, match=Match.of(), actions=(Group(77),), cookie=OURS)
+    for at_once in (False, True):
+        refused = await datapath.switch.apply([Bundle(adds([plain, to_nowhere]), at_once=at_once)])
+        assert isinstance(refused, Refused)
+        assert [(refusal.name, refusal.index) for refusal in refused.refusals] == [
+            ("OFPBAC_BAD_OUT_GROUP", 1)
+        ]
+        assert (await datapath.switch.observe()).flows == {}
+
+
 async def test_a_map_in_use_is_not_taken_out(datapath):
     await datapath.switch.apply([MapTlv((MAP,)), Bundle(adds([flow(1)]))])
     refused = await datapath.switch.apply([UnmapTlv((MAP,)), Bundle(adds([flow(2)]))])
