@@ -21,7 +21,7 @@ from controller.compiler.dirty import (
     ports_to_seat,
 )
 from controller.compiler.edits import Edits, HostChange, changes_of
-from controller.compiler.fragments import Fragment, FragmentId, Layer
+from controller.compiler.fragments import Fragment, FragmentId, Layer, LayerKind, shared_layer
 from controller.compiler.layers import Layers
 from controller.compiler.parts import Part, PartKind, Situation, produce
 from controller.compiler.recompute import Recomputation, Snapshot, compare
@@ -137,10 +137,10 @@ class Compiler:
 
     def installation(self, host: str) -> Installation:
         """Return the same for a bridge that holds nothing of ours: what is encoded goes out as it is."""
-        fragments = self._fragments(host)
-        groups = [Block.of(group.message) for fragment in fragments for group in fragment.groups]
-        flows = [fragment.block for fragment in fragments if fragment.block.ends]
-        return Installation(tlv_maps=self._tlv_maps_of(host), blocks=[*groups, *flows])
+        # Groups are in a host's own layer.
+        own = self._layers.fragments(host, [shared_layer(LayerKind.HOST, host)])
+        groups = [Block.of(group.message) for fragment in own for group in fragment.groups]
+        return Installation(tlv_maps=self._tlv_maps_of(host), blocks=[*groups, *self._layers.blocks(host)])
 
     def size(self, host: str) -> tuple[int, int]:
         """Return how many flows and groups a host's bridge should hold, without looking at them."""

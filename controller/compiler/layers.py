@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from controller.compiler.fragments import Fragment, FragmentId, Layer, LayerKind
 from controller.hoststate import cookies_of
+from ovs_geneve.openflow.bundle import Block, joined
 
 _NOTHING: Mapping[FragmentId, Fragment] = {}
 _NOBODY: frozenset[str] = frozenset()
+
+_BLOCK_MESSAGES = 200
+"A block leaves whole: more would hold up other switches."
 
 
 class Layers:
@@ -20,8 +24,10 @@ class Layers:
         self._fragments: dict[Layer, dict[FragmentId, Fragment]] = defaultdict(dict)
         self._layers_of: dict[str, frozenset[Layer]] = {}
         self._hosts_of: dict[Layer, set[str]] = defaultdict(set)
+        # Of layers that hosts share, until they change: after a restart all hosts come at once.
         self._cookies: dict[Layer, Mapping[bytes, int]] = {}
-        "Of layers that hosts share, until they change: after a restart all hosts come at once."
+        self._blocks: dict[Layer, Mapping[str, Sequence[Block]]] = {}
+        "By the host that is excepted."
         self._sizes: dict[tuple[Layer, str], tuple[int, int]] = {}
         "Flows and groups by layer, of all fragments (no host) and of those that a host is excepted from."
 
@@ -62,14 +68,14 @@ class Layers:
         if stood is not None:
             self._count(layer, stood, -1)
         self._fragments[layer][fragment.id] = fragment
-        self._cookies.pop(layer, None)
+        self._changed(layer)
         self._count(layer, fragment, 1)
 
     def take_out(self, layer: Layer, fragment_id: FragmentId) -> Fragment:
         """Remove a fragment and return it."""
         fragments = self._fragments[layer]
         fragment = fragments.pop(fragment_id)
-        self._cookies.pop(layer, None)
+        self._changed(layer)
         self._count(layer, fragment, -1)
         if not fragments:
             del self._fragments[layer]
@@ -96,6 +102,16 @@ class Layers:
                         del cookies[key]
         return cookies
 
+    def blocks(self, host: str) -> list[Block]:
+        """Return all flows that a host holds, in few blocks: those of shared layers were joined once for all."""
+        return [
+            block
+            for layer in self.of(host)
+            for excepted, blocks in self._blocks_of(layer).items()
+            if excepted != host
+            for block in blocks
+        ]
+
     def held(self) -> dict[Layer, dict[FragmentId, Fragment]]:
         """Return a copy of the layers that hosts hold."""
         return {layer: dict(self._fragments[layer]) for layer in self._hosts_of if layer in self._fragments}
@@ -108,6 +124,21 @@ class Layers:
             not_flows, not_groups = self._sizes.get((layer, host), (0, 0))
             flows, groups = flows + all_flows - not_flows, groups + all_groups - not_groups
         return flows, groups
+
+    def _changed(self, layer: Layer) -> None:
+        self._cookies.pop(layer, None)
+        self._blocks.pop(layer, None)
+
+    def _blocks_of(self, layer: Layer) -> Mapping[str, Sequence[Block]]:
+        known = self._blocks.get(layer)
+        if known is None:
+            by_host: dict[str, list[Block]] = defaultdict(list)
+            for fragment in self._fragments.get(layer, _NOTHING).values():
+                by_host[fragment.except_host].append(fragment.block)
+            known = {host: tuple(joined(blocks, _BLOCK_MESSAGES)) for host, blocks in by_host.items()}
+            if layer.kind is not LayerKind.HOST:
+                self._blocks[layer] = known
+        return known
 
     def _cookies_of(self, layer: Layer) -> Mapping[bytes, int]:
         known = self._cookies.get(layer)

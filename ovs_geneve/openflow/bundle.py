@@ -96,6 +96,22 @@ class Block(NamedTuple):
             start = end + ADD_OVERHEAD
 
 
+def joined(blocks: Iterable[Block], size: int) -> Iterator[Block]:
+    """Join blocks, in their order, into such of about `size` messages each."""
+    pieces: list[bytes] = []
+    ends: list[int] = []
+    end = 0
+    for block in blocks:
+        if ends and len(ends) + len(block.ends) > size:
+            yield Block(b"".join(pieces), tuple(ends))
+            pieces, ends, end = [], [], 0
+        pieces.append(block.data)
+        ends += [end + one for one in block.ends]
+        end += len(block.data)
+    if ends:
+        yield Block(b"".join(pieces), tuple(ends))
+
+
 class Wrapped(Sequence[bytes]):
     """The messages of a bundle as blocks; as a sequence, the messages themselves."""
 

@@ -14,6 +14,7 @@ from ovs_geneve.openflow.bundle import (
     encode_bundle_commit,
     encode_bundle_discard,
     encode_bundle_open,
+    joined,
 )
 from ovs_geneve.openflow.messages import MessageType, decode_header, encode_message
 
@@ -83,3 +84,11 @@ def test_splitting_keeps_blocks_whole_and_their_order():
     assert [len(run) for run in runs] == [4, 5, 4]
     assert [block for run in runs for block in run.blocks] == blocks
     assert list(Wrapped(()).split(4)) == []
+
+
+def test_joined_blocks_hold_the_same_messages():
+    blocks = [Block.of(*[encode_message(MessageType.FLOW_MOD, b"%d" % n)] * n) for n in (3, 0, 1, 9, 2, 2)]
+    runs = list(joined(blocks, 4))
+    assert [len(run.ends) for run in runs] == [4, 9, 4]
+    assert [m for run in runs for m in run.messages()] == [m for block in blocks for m in block.messages()]
+    assert list(joined([], 4)) == list(joined([Block.of()], 4)) == []
