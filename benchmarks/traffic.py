@@ -22,6 +22,9 @@ from controller.lab.workload import INTERFACE
 
 _PORTS = range(1024, 65024)
 _BULK_PORT = 5201
+
+_WINDOW = "128K"
+"By default a seventh of all segments is lost in the buffers of ovs-vswitchd's AF_PACKET sockets."
 _PIECE = bytes(1 << 18)
 _PATIENCE = 10.0
 
@@ -55,7 +58,7 @@ def stream(lab: Lab, source: str, target: str, address: str) -> Iterator[str]:
         return
     with ExitStack() as stack:
         _serve_iperf3(lab, target, stack)
-        line = ["iperf3", "-c", address, "-t", "3600"]
+        line = ["iperf3", "-c", address, "-t", "3600", "-w", _WINDOW]
         client = lab.popen(source, line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         stack.callback(_end, client)
         yield "iperf3"
