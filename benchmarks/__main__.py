@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import progress
+from benchmarks.rig.report import progress
 
 NAMES = (
     "encode",

@@ -22,18 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, stdev
 
-from benchmarks import ovn_dataplane
-from benchmarks.daemons import wait_until, workspace
-from benchmarks.datapath import (
+from benchmarks.rig import ovn_dataplane
+from benchmarks.rig.daemons import wait_until, workspace
+from benchmarks.rig.datapath import (
     capture_syn,
     lookups_receiving,
     lookups_sending,
     megaflows,
     purge,
 )
-from benchmarks.report import Report, progress
-from benchmarks.traffic import connections, iperf3, ping, received_bytes, stream
-from benchmarks.two_hosts import IPV4, IPV6, SOURCE, TARGET, FlowSet, TwoHosts, dumped, two_hosts
+from benchmarks.rig.report import Report, progress
+from benchmarks.rig.traffic import connections, iperf3, ping, received_bytes, stream
+from benchmarks.rig.two_hosts import IPV4, IPV6, SOURCE, TARGET, FlowSet, TwoHosts, dumped, two_hosts
 
 OURS, PLAIN, TWO = "ours, one option", "ours, no option", "two hand-written flows"
 

@@ -15,10 +15,10 @@ from typing import Any
 from os_ken.ofproto import ofproto_parser, ofproto_v1_5
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from benchmarks import _flows
-from benchmarks._switch import connected
-from benchmarks.daemons import BRIDGE, OvsHost, workspace
-from benchmarks.report import Report, progress
+from benchmarks.rig import flows as shape
+from benchmarks.rig.daemons import BRIDGE, OvsHost, workspace
+from benchmarks.rig.report import Report, progress
+from benchmarks.rig.switch import connected
 from ovs_geneve.openflow import osken_ext
 from ovs_geneve.openflow.events import Observed
 from ovs_geneve.openflow.messages import decode_header, stamp
@@ -81,7 +81,7 @@ def timed(work: Callable[[], Any], taken: list[float], count: int) -> None:
 
 def check(before: Replies, flows: Replies, count: int) -> None:
     """Assert that all ways find the same flows."""
-    expected = {_flows.flow(varying).key: varying.cookie for varying in _flows.numbers(count)}
+    expected = {shape.flow(varying).key: varying.cookie for varying in shape.numbers(count)}
     assert by_observation(before, flows) == expected
     assert {entry.key: entry.cookie for entry in by_entries(flows)} == expected
     cookies = sorted(entry.cookie for entry in by_osken(flows))
@@ -93,9 +93,9 @@ def main(*, quick: bool = False) -> None:
     osken_ext.install()
     count, rounds = (2_000, 1) if quick else (FLOWS, ROUNDS)
     with workspace() as folder, OvsHost(folder / "hv1") as host:
-        _flows.add_bridge(host)
-        _flows.map_option(host)
-        file = _flows.write(host, count)
+        shape.add_bridge(host)
+        shape.map_option(host)
+        file = shape.write(host, count)
         host.ofctl("--bundle", "add-flows", BRIDGE, str(file))
         before, flows = asyncio.run(capture(host))
     check(before, flows, count)

@@ -13,9 +13,9 @@ from os_ken.ofproto import ofproto_v1_5 as ofproto
 from os_ken.ofproto import ofproto_v1_5_parser as parser
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from benchmarks import _flows
-from benchmarks._flows import Numbers
-from benchmarks.report import Report, progress
+from benchmarks.rig import flows as shape
+from benchmarks.rig.flows import Numbers
+from benchmarks.rig.report import Report, progress
 from ovs_geneve.openflow import osken_ext
 from ovs_geneve.openflow.template import encode_flow_add
 
@@ -27,13 +27,13 @@ Encode = Callable[[Iterable[Numbers]], list[bytes]]
 
 def by_template(flows: Iterable[Numbers]) -> list[bytes]:
     """Encode as the compiler does where many flows have one shape."""
-    pack = _flows.template().pack
+    pack = shape.template().pack
     return [pack(*varying) for varying in flows]
 
 
 def by_value(flows: Iterable[Numbers]) -> list[bytes]:
     """Build Match, actions and Flow, and encode them."""
-    return [encode_flow_add(_flows.flow(varying)) for varying in flows]
+    return [encode_flow_add(shape.flow(varying)) for varying in flows]
 
 
 def by_osken(flows: Iterable[Numbers]) -> list[bytes]:
@@ -46,13 +46,13 @@ def _osken_message(datapath: Any, varying: Numbers) -> bytes:
     actions = [
         parser.OFPActionSetField(tun_ipv4_dst=str(IPv4Address(varying.tunnel))),
         parser.OFPActionSetField(tun_metadata0=varying.context),
-        parser.OFPActionOutput(_flows.PORT, 0),
+        parser.OFPActionOutput(shape.PORT, 0),
     ]
     message = parser.OFPFlowMod(
         datapath=datapath,
         cookie=varying.cookie,
-        table_id=_flows.TABLE,
-        priority=_flows.PRIORITY,
+        table_id=shape.TABLE,
+        priority=shape.PRIORITY,
         buffer_id=ofproto.OFP_NO_BUFFER,
         out_port=ofproto.OFPP_ANY,
         out_group=ofproto.OFPG_ANY,
@@ -69,7 +69,7 @@ def measure(ways: dict[Encode, int], rounds: int) -> dict[Encode, list[float]]:
     taken: dict[Encode, list[float]] = {way: [] for way in ways}
     for number in range(rounds):
         for way, count in ways.items():
-            flows = list(_flows.numbers(count))
+            flows = list(shape.numbers(count))
             began = time.process_time()
             way(flows)
             taken[way].append((time.process_time() - began) / count * 1e6)
@@ -80,7 +80,7 @@ def measure(ways: dict[Encode, int], rounds: int) -> dict[Encode, list[float]]:
 def main(*, quick: bool = False) -> None:
     """Measure and print."""
     osken_ext.install()
-    sample = list(_flows.numbers(1_000))
+    sample = list(shape.numbers(1_000))
     expected = by_osken(sample)
     assert by_template(sample) == expected, "template and os-ken give other bytes"
     assert by_value(sample) == expected, "values and os-ken give other bytes"

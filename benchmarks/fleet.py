@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import ovn
-from benchmarks.bridge_socket import Command, change_all, flow_mod
-from benchmarks.daemons import workspace
-from benchmarks.fabric import (
+from benchmarks.rig import ovn
+from benchmarks.rig.bridge_socket import Command, change_all, flow_mod
+from benchmarks.rig.daemons import workspace
+from benchmarks.rig.fabric import (
     BULK_CONNECTIONS,
     CONNECTIONS,
     Fabric,
@@ -32,10 +32,10 @@ from benchmarks.fabric import (
     running,
     spare_ports,
 )
-from benchmarks.ovn import LARGE, NOTED_OVN_MAIN, SMALL, SystemFigures
-from benchmarks.profiler import profiled
-from benchmarks.report import Report, percentile, progress
-from benchmarks.rest_client import Answer, RestClient
+from benchmarks.rig.ovn import LARGE, NOTED_OVN_MAIN, SMALL, SystemFigures
+from benchmarks.rig.profiler import profiled
+from benchmarks.rig.report import Report, percentile, progress
+from benchmarks.rig.rest_client import Answer, RestClient
 
 QUICK = Size(2, 2, 4)
 CONVERGED_SECONDS = 3.0

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from benchmarks import _flows
-from benchmarks._flows import Numbers
-from benchmarks._switch import connected
-from benchmarks.daemons import BRIDGE, OvsHost, cpu_seconds, wait_until, workspace
-from benchmarks.report import Report, progress
+from benchmarks.rig import flows as shape
+from benchmarks.rig.daemons import BRIDGE, OvsHost, cpu_seconds, wait_until, workspace
+from benchmarks.rig.flows import Numbers
+from benchmarks.rig.report import Report, progress
+from benchmarks.rig.switch import connected
 from ovs_geneve.openflow.events import Applied, Bundle
 
 GOAL = 1.5
@@ -35,7 +35,7 @@ _SETTLED = 0.3
 async def by_controller(host: OvsHost, flows: Sequence[Numbers]) -> None:
     """Encode and install through the controller's own path."""
     async with connected(host.management) as (switch, _):
-        pack = _flows.template().pack
+        pack = shape.template().pack
         event = await switch.apply([Bundle([pack(*varying) for varying in flows])])
         assert event == Applied(), event
 
@@ -57,7 +57,7 @@ def check(host: OvsHost, flows: Sequence[Numbers]) -> None:
     assert flow_count(host) == len(flows)
     for varying in flows[:: len(flows) // 5]:
         mac = varying.mac.to_bytes(6).hex(":")
-        dump = host.ofctl("dump-flows", BRIDGE, f"table={_flows.TABLE},tun_id={varying.vni},dl_dst={mac}")
+        dump = host.ofctl("dump-flows", BRIDGE, f"table={shape.TABLE},tun_id={varying.vni},dl_dst={mac}")
         assert f"cookie={varying.cookie:#x}" in dump, dump
         assert f"set_field:{IPv4Address(varying.tunnel)}->tun_dst" in dump, dump
         assert f"set_field:{varying.context:#x}->tun_metadata0,output:" in dump, dump
@@ -92,7 +92,7 @@ class Taken:
 
 def measure(host: OvsHost, count: int, rounds: int) -> tuple[Taken, Taken]:
     """Install by turns and look each time at what came of it; give our way's and ovs-ofctl's."""
-    flows, file = list(_flows.numbers(count)), _flows.write(host, count)
+    flows, file = list(shape.numbers(count)), shape.write(host, count)
     by_ofctl(host, file)  # so that vswitchd's memory has grown for whoever is first
     ours, theirs = Taken(), Taken()
     for number in range(rounds):
@@ -114,8 +114,8 @@ def main(*, quick: bool = False) -> None:
     """Measure and print."""
     count, rounds = (2_000, 1) if quick else (FLOWS, ROUNDS)
     with workspace() as folder, OvsHost(folder / "hv1") as host:
-        _flows.add_bridge(host)
-        _flows.map_option(host)
+        shape.add_bridge(host)
+        shape.map_option(host)
         ours, theirs = measure(host, count, rounds)
     report = Report("install")
     own = report.add_series("controller", ours.wall, "s")

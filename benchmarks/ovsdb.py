@@ -20,8 +20,8 @@ import ovs.json
 from ovs.db.idl import Idl, SchemaHelper, Transaction
 from ovs.poller import Poller
 
-from benchmarks.daemons import BRIDGE, SCHEMA, OvsHost, workspace
-from benchmarks.report import Report, progress
+from benchmarks.rig.daemons import BRIDGE, SCHEMA, OvsHost, workspace
+from benchmarks.rig.report import Report, progress
 from ovs_geneve.ovsdb.client import OvsdbClient
 from ovs_geneve.ovsdb.operations import (
     Condition,

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.daemons import rss_mib, workspace
-from benchmarks.http_load import Load, request, run
-from benchmarks.report import Report, progress
-from benchmarks.rest_server import Controller, clustered
+from benchmarks.rig.daemons import rss_mib, workspace
+from benchmarks.rig.http_load import Load, request, run
+from benchmarks.rig.report import Report, progress
+from benchmarks.rig.rest_server import Controller, clustered
 
 NETWORKS = 20
 PAGE = 1000

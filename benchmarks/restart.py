@@ -14,11 +14,11 @@ import threading
 import time
 from typing import NamedTuple
 
-from benchmarks.bridge_socket import BridgeSocket
-from benchmarks.daemons import OvsHost, cpu_seconds, wait_until, workspace
-from benchmarks.fabric import Fabric, Size, ports_of, running
-from benchmarks.ovn import LARGE, NOTED_OVN_2303_VSWITCHD_RESTART, NOTED_OVN_MAIN
-from benchmarks.report import Report, progress
+from benchmarks.rig.bridge_socket import BridgeSocket
+from benchmarks.rig.daemons import OvsHost, cpu_seconds, wait_until, workspace
+from benchmarks.rig.fabric import Fabric, Size, ports_of, running
+from benchmarks.rig.ovn import LARGE, NOTED_OVN_2303_VSWITCHD_RESTART, NOTED_OVN_MAIN
+from benchmarks.rig.report import Report, progress
 
 QUICK = Size(2, 2, 4)
 IN_SYNC_SECONDS, FLOWS_BACK_SECONDS = 2.0, 0.4

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import _flows
-from benchmarks._switch import connected
-from benchmarks.daemons import BRIDGE, OvsHost, cpu_seconds, workspace
-from benchmarks.report import Report, progress
+from benchmarks.rig import flows as shape
+from benchmarks.rig.daemons import BRIDGE, OvsHost, cpu_seconds, workspace
+from benchmarks.rig.report import Report, progress
+from benchmarks.rig.switch import connected
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
 from controller.hoststate import EncodedFlow, HostState, Observed, difference
 from controller.reconciler.plan import plan
@@ -28,13 +28,13 @@ ROUNDS = 7
 
 def desired_state(count: int) -> HostState:
     """Build what the compiler would want of the bridge."""
-    pack = _flows.template().pack
+    pack = shape.template().pack
     flows = {}
-    for varying in _flows.numbers(count):
+    for varying in shape.numbers(count):
         message = pack(*varying)
         key = message_key(message)
         flows[key] = EncodedFlow(key, varying.cookie, message)
-    return HostState(tlv_maps=frozenset((_flows.OPTION,)), flows=flows, groups={})
+    return HostState(tlv_maps=frozenset((shape.OPTION,)), flows=flows, groups={})
 
 
 async def by_controller(host: OvsHost, desired: HostState) -> None:
@@ -59,7 +59,7 @@ def by_ofctl(host: OvsHost, file: Path) -> None:
 
 def measure(host: OvsHost, count: int, rounds: int) -> dict[str, list[float]]:
     """Compare by turns."""
-    desired, file = desired_state(count), _flows.write(host, count)
+    desired, file = desired_state(count), shape.write(host, count)
     host.ofctl("--bundle", "add-flows", BRIDGE, str(file))
     host.ofctl(
         "diff-flows", BRIDGE, str(file)
@@ -85,8 +85,8 @@ def main(*, quick: bool = False) -> None:
     """Measure and print."""
     count, rounds = (2_000, 1) if quick else (FLOWS, ROUNDS)
     with workspace() as folder, OvsHost(folder / "hv1") as host:
-        _flows.add_bridge(host)
-        _flows.map_option(host)
+        shape.add_bridge(host)
+        shape.map_option(host)
         taken = measure(host, count, rounds)
     report = Report("resync")
     own = report.add_series("controller: connect, observe, compare", taken["ours"], "s")

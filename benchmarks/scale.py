@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.daemons import rss_mib, wait_until, workspace
-from benchmarks.layout import Layout, dpid_of, host_name
-from benchmarks.report import Report, percentile, progress
-from benchmarks.scale_fabric import Fabric, Latencies, running
+from benchmarks.rig.daemons import rss_mib, wait_until, workspace
+from benchmarks.rig.layout import Layout, dpid_of, host_name
+from benchmarks.rig.report import Report, percentile, progress
+from benchmarks.rig.scale_fabric import Fabric, Latencies, running
 
 GOAL_COLD_SECONDS = 60
 GOAL_ADD_MS = 5

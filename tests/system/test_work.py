@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from benchmarks.datapath import capture_syn, lookups_receiving, lookups_sending, megaflows, purge
-from benchmarks.traffic import connections
+from benchmarks.rig.datapath import capture_syn, lookups_receiving, lookups_sending, megaflows, purge
+from benchmarks.rig.traffic import connections
 from controller.intent.model import Kind
 from controller.lab import Underlay
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import progress
+from benchmarks.rig.report import progress
 from controller.lab import commands, namespaces
 
-FOLDER = Path(os.environ.get("OVN_BENCH") or Path(__file__).parents[2] / "shared/bench/ovn")
+FOLDER = Path(os.environ.get("OVN_BENCH") or Path(__file__).parents[3] / "shared/bench/ovn")
 SCRIPT = FOLDER / "bench_dataplane.py"
 
 SECONDS = 10

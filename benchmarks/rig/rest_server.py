@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from benchmarks.daemons import cpu_seconds, wait_until
-from benchmarks.http_load import Address, request, run
+from benchmarks.rig.daemons import cpu_seconds, wait_until
+from benchmarks.rig.http_load import Address, request, run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATABASE = "OVS_Geneve_Intent"
 MEMBERS = 3
 

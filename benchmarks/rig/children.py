@@ -14,7 +14,7 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 PATIENCE = 300.0
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.report import progress
+from benchmarks.rig.report import progress
 
 _ATTACH_SECONDS = 1.0
 _RATE = 200

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fills an intent database with a layout before its controller starts: 100,000 PUTs would take longer than the rest.
 
-    python -m benchmarks.scale_store FOLDER HOSTS NETWORKS PORTS SPREAD BIG
+    python -m benchmarks.rig.scale_store FOLDER HOSTS NETWORKS PORTS SPREAD BIG
 
 Rows are those that the controller would have written; what it checks before it writes is left out.
 """
@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from benchmarks.children import tell
-from benchmarks.layout import Layout
+from benchmarks.rig.children import tell
+from benchmarks.rig.layout import Layout
 from controller.intent.embedded import EmbeddedDatabase
 from controller.intent.model import AnyObject, Kind
 from controller.intent.ovsdb_store import DATABASE

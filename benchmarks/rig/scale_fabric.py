@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.children import Child, child
-from benchmarks.daemons import cpu_seconds, wait_until
-from benchmarks.layout import Layout, dpid_of, host_name, spare_name
-from benchmarks.report import Report, percentile, progress
-from benchmarks.rest_client import Answer, RestClient
+from benchmarks.rig.children import Child, child
+from benchmarks.rig.daemons import cpu_seconds, wait_until
+from benchmarks.rig.layout import Layout, dpid_of, host_name, spare_name
+from benchmarks.rig.report import Report, percentile, progress
+from benchmarks.rig.rest_client import Answer, RestClient
 
 _PORTS = range(20_000, 30_000)
 """Below what Linux takes for connections: a socket that dials a free port of that range again and again may be given
@@ -156,7 +156,7 @@ def running(folder: Path, layout: Layout, watched: Sequence[str]) -> Iterator[Fa
     """Store a layout, build its fabric from nothing, and end all of it afterwards."""
     fill(folder, layout)
     openflow, rest = free_port(), free_port()
-    with child("benchmarks.fake_switches") as switches:
+    with child("benchmarks.rig.fake_switches") as switches:
         hosts = [host_name(number) for number in range(layout.hosts)]
         switches.ask(
             "start",
@@ -166,7 +166,9 @@ def running(folder: Path, layout: Layout, watched: Sequence[str]) -> Iterator[Fa
         )
         began = time.monotonic()
         addresses = (f"127.0.0.1:{port}" for port in (openflow, rest))
-        with child("benchmarks.scale_controller", str(folder), *addresses, *layout.arguments) as controller:
+        with child(
+            "benchmarks.rig.scale_controller", str(folder), *addresses, *layout.arguments
+        ) as controller:
             phases = _phases(began, controller.hear())
             with RestClient(rest) as client:
                 yield Fabric(layout, controller, switches, client, phases, watched)
@@ -175,7 +177,7 @@ def running(folder: Path, layout: Layout, watched: Sequence[str]) -> Iterator[Fa
 def fill(folder: Path, layout: Layout) -> None:
     """Store a layout as the intent of a controller that is yet to start."""
     began = time.monotonic()
-    with child("benchmarks.scale_store", str(folder), *layout.arguments) as store:
+    with child("benchmarks.rig.scale_store", str(folder), *layout.arguments) as store:
         stored = store.hear()
     progress(f"{stored['objects']:,} objects stored in {time.monotonic() - began:.0f} s")
 

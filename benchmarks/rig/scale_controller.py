@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller as `benchmarks.scale` runs it: the real one, but for the OVSDB of its hosts.
 
-    python -m benchmarks.scale_controller FOLDER OPENFLOW REST HOSTS NETWORKS PORTS SPREAD BIG
+    python -m benchmarks.rig.scale_controller FOLDER OPENFLOW REST HOSTS NETWORKS PORTS SPREAD BIG
 
 A thousand ovsdb-servers would be too many for one machine, so hosts are reported as they would report themselves:
 bridge there, every interface of the layout plugged.
@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.children import Answer, answer_for_ever, tell
-from benchmarks.fake_switches import digest
-from benchmarks.layout import Layout, dpid_of
+from benchmarks.rig.children import Answer, answer_for_ever, tell
+from benchmarks.rig.fake_switches import digest
+from benchmarks.rig.layout import Layout, dpid_of
 from controller.hoststate import HostFacts
 from controller.intent.model import HostSpec, Object
 from controller.process import serve

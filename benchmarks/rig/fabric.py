@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.bridge_socket import BridgeSocket
-from benchmarks.daemons import BRIDGE, OvsHost, cpu_seconds, hosts, rss_mib, wait_until
-from benchmarks.rest_client import RestClient, encode, send_all
+from benchmarks.rig.bridge_socket import BridgeSocket
+from benchmarks.rig.daemons import BRIDGE, OvsHost, cpu_seconds, hosts, rss_mib, wait_until
+from benchmarks.rig.rest_client import RestClient, encode, send_all
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 CONNECTIONS = 16
 "Keep-alive connections that write the intent, an object a request."
 BULK_CONNECTIONS = 2

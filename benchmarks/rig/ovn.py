@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.fabric import Size
+from benchmarks.rig.fabric import Size
 
-SIMULATION = Path(__file__).parents[2] / "shared" / "bench" / "ovn"
+SIMULATION = Path(__file__).parents[3] / "shared" / "bench" / "ovn"
 PROGRAMS = ("ovn-controller", "ovn-northd", "ovn-nbctl", "ovsdb-server", "ovs-vswitchd")
 _PATIENCE = 400.0
 

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.daemons import BRIDGE, OvsHost
+from benchmarks.rig.daemons import BRIDGE, OvsHost
 from controller.compiler.cookies import OWNER_COOKIE
 from ovs_geneve.openflow.actions import Output, SetField
 from ovs_geneve.openflow.fields import ETH_DST, TUN_DST, TUN_ID, tun_metadata

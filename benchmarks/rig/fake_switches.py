@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many OpenFlow 1.5 switches in one process: they speak as Open vSwitch does and keep next to nothing.
 
-    python -m benchmarks.fake_switches            (asked through `benchmarks.children`)
+    python -m benchmarks.rig.fake_switches            (asked through `benchmarks.rig.children`)
 
 A switch comes empty, acknowledges whatever it is sent and counts it; bundles are cut by the length of their messages,
 not parsed. Only a switch that is watched keeps what it was given, so that it can be compared with what was meant.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from struct import Struct
 
-from benchmarks.children import Answer, answer_for_ever
+from benchmarks.rig.children import Answer, answer_for_ever
 from ovs_geneve.openflow.bundle import BundleControl
 from ovs_geneve.openflow.messages import MessageType, encode_hello, encode_message
 from ovs_geneve.openflow.template import OFPFC_DELETE_STRICT, GroupCommand, message_key

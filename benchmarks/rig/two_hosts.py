@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.daemons import cpu_seconds, wait_until
-from benchmarks.datapath import BRIDGE, purge
+from benchmarks.rig.daemons import cpu_seconds, wait_until
+from benchmarks.rig.datapath import BRIDGE, purge
 from controller.compiler.pipeline import TUNNEL_NAME
 from controller.lab import Datapath, Lab, LabHost, LabSettings, commands, links, namespaces
 from controller.lab.beside import ControllerBeside

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from benchmarks.report import percentile
+from benchmarks.rig.report import percentile
 
 Address = tuple[str, int]
 
