@@ -57,6 +57,8 @@ class Plan(NamedTuple):
     changes: int
     ovn_changes: int
     "0 leaves OVN out."
+    builds: int
+    "Cold builds a size."
     profile: Path | None
 
 
@@ -66,8 +68,9 @@ def main() -> None:
     report = Report("fleet")
     for size in plan.sizes:
         progress(f"-- {size}")
+        builds = [_build_alone(size) for _ in range(plan.builds - 1)]
         with workspace() as folder, running(folder, size) as fabric:
-            ours = _measure(report, fabric, plan)
+            ours = _measure(report, fabric, plan, builds)
         with workspace() as folder, running(folder, size) as fabric:
             fabric.plug(ports_of(size))
             with profiled(fabric.controller.pid, _profile(plan, "cold-singly")):
@@ -86,15 +89,23 @@ def _plan() -> Plan:
     parser.add_argument("--profile", type=Path, help="record the controller with py-spy")
     given = parser.parse_args()
     if given.quick:
-        return Plan([QUICK], changes=4, ovn_changes=0, profile=given.profile)
-    return Plan([SMALL, LARGE], changes=60, ovn_changes=0 if given.no_ovn else 10, profile=given.profile)
+        return Plan([QUICK], changes=4, ovn_changes=0, builds=1, profile=given.profile)
+    ovn_changes = 0 if given.no_ovn else 10
+    return Plan([SMALL, LARGE], changes=60, ovn_changes=ovn_changes, builds=3, profile=given.profile)
 
 
-def _measure(report: Report, fabric: Fabric, plan: Plan) -> SystemFigures:
+def _build_alone(size: Size) -> Settled:
+    """Build a fabric for nothing but to see what that takes."""
+    with workspace() as folder, running(folder, size) as fabric:
+        fabric.plug(ports_of(size))
+        return _build(fabric, fabric.declare_in_bulk)[1]
+
+
+def _measure(report: Report, fabric: Fabric, plan: Plan, builds: Sequence[Settled]) -> SystemFigures:
     size = fabric.size
     fabric.plug(ports_of(size))
     with profiled(fabric.controller.pid, _profile(plan, "cold")):
-        cold = _cold_build(report, fabric)
+        cold_seconds, cold_cpu = _cold_build(report, fabric, builds)
     spare = spare_ports(size, plan.changes)
     fabric.plug(spare)
     _settle(fabric, time.monotonic())
@@ -106,8 +117,8 @@ def _measure(report: Report, fabric: Fabric, plan: Plan) -> SystemFigures:
     report.note(f"memory in MiB, {size}", fabric.memory())
     _cold_start(report, fabric)
     return SystemFigures(
-        cold_build=cold.seconds,
-        cold_build_cpu=of_daemons(cold.cpu),
+        cold_build=cold_seconds,
+        cold_build_cpu=cold_cpu,
         add_p50=percentile(add, 50),
         add_p99=percentile(add, 99),
         delete_p50=percentile(delete, 50),
@@ -132,15 +143,17 @@ class Settled(NamedTuple):
     state: Progress
 
 
-def _cold_build(report: Report, fabric: Fabric) -> Settled:
-    """Declare everything to hosts that hold nothing yet, a network with its ports a request."""
+def _cold_build(report: Report, fabric: Fabric, others: Sequence[Settled]) -> tuple[float, float]:
+    """Declare everything to hosts that hold nothing yet, a network with its ports a request.
+
+    Returns seconds and CPU seconds, medians of this build and of others like it.
+    """
     written, settled = _build(fabric, fabric.declare_in_bulk)
     size, flows = fabric.size, settled.state.flows
     report.add_series(f"cold build, {size}: intent written", [written], "s")
     report.note(f"flows, {size}", {"of all hosts": sum(flows), "of the host with most": max(flows)})
     report.note("connections that write the intent", BULK_CONNECTIONS)
-    _cold_figures(report, f"cold build, {size}", settled, NOTED_OVN_MAIN.get(size))
-    return settled
+    return _cold_figures(report, f"cold build, {size}", [*others, settled], NOTED_OVN_MAIN.get(size))
 
 
 def _cold_build_singly(report: Report, fabric: Fabric) -> None:
@@ -175,15 +188,22 @@ def _cold_start(report: Report, fabric: Fabric) -> None:
     _check_ports(fabric)
     size = fabric.size
     report.add_series(f"cold start, {size}: controller answers", [answered], "s")
-    _cold_figures(report, f"cold start, {size}", settled, NOTED_OVN_MAIN.get(size))
+    _cold_figures(report, f"cold start, {size}", [settled], NOTED_OVN_MAIN.get(size))
 
 
-def _cold_figures(report: Report, what: str, settled: Settled, noted: SystemFigures | None) -> None:
-    report.note(f"CPU seconds by role, {what}", settled.cpu)
-    report.at_most(f"{what}: every bridge holds everything after, s", settled.seconds, CONVERGED_SECONDS)
+def _cold_figures(
+    report: Report, what: str, builds: Sequence[Settled], noted: SystemFigures | None
+) -> tuple[float, float]:
+    report.note(f"CPU seconds by role, {what}", [build.cpu for build in builds])
+    seconds = report.add_series(
+        f"{what}: every bridge holds everything after", [build.seconds for build in builds], "s"
+    )
+    cpu = report.add_series(f"{what}: CPU of all daemons", [of_daemons(build.cpu) for build in builds], "s")
+    report.at_most(f"{what}: every bridge holds everything after, median s", seconds, CONVERGED_SECONDS)
     if noted is not None:
         goal = round(noted.cold_build_cpu / SHARE_OF_OVN, 2)
-        report.at_most(f"{what}: CPU of all daemons, s", of_daemons(settled.cpu), goal)
+        report.at_most(f"{what}: CPU of all daemons, median s", cpu, goal)
+    return seconds, cpu
 
 
 def _settle(fabric: Fabric, began: float, before: dict[str, float] | None = None) -> Settled:

@@ -36,7 +36,7 @@ async def by_controller(host: OvsHost, flows: Sequence[Numbers]) -> None:
     """Encode and install through the controller's own path."""
     async with connected(host.management) as (switch, _):
         pack = shape.template().pack
-        event = await switch.apply([Bundle([pack(*varying) for varying in flows])])
+        event = await switch.apply([Bundle([pack(*varying) for varying in flows], at_once=True)])
         assert event == Applied(), event
 
 

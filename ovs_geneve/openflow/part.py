@@ -12,7 +12,7 @@ them quotes it, and that tells which it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 
@@ -20,6 +20,7 @@ from ovs_geneve.openflow.bundle import (
     ADD_OVERHEAD,
     SHARED_BUNDLE,
     SHARED_XID,
+    Block,
     Wrapped,
     encode_bundle_commit,
     encode_bundle_discard,
@@ -34,24 +35,27 @@ MAX_REFUSALS = 1_000
 PART_XIDS = 3
 "Transaction identifiers that a part takes."
 
+_BLOCK_MESSAGES = 16
+"Messages wrapped together, where they are not wrapped yet: a block leaves whole."
+
 
 class Part:
     """One bundle of wrapped messages, or one bare message, on its way."""
 
     def __init__(
-        self, messages: Wrapped | bytes, *, step: int, xid: int, first: int = 0, at_once: bool = False
+        self, messages: Sequence[bytes] | bytes, *, step: int, xid: int, first: int = 0, at_once: bool = False
     ) -> None:
         self.step = step
         self.first = first
         "Index within the step of the first message here."
-        self.bundled = isinstance(messages, Wrapped)
+        self.bundled = not isinstance(messages, bytes)
         self.at_once = at_once
         "The commit goes out with the messages."
         self.barrier_xid = xid + 1
         self.end_xid = xid + 2
         self.refusals: list[Refusal] = []
         self._messages = messages
-        self._blocks = iter(messages.blocks if isinstance(messages, Wrapped) else ())
+        self._blocks = iter(()) if isinstance(messages, bytes) else _blocks(messages)
         self._xid = xid
         self._begun = self._complete = False
         self._search_from = 0
@@ -128,3 +132,12 @@ class Part:
     @cached_property
     def _unwrapped(self) -> Sequence[bytes]:
         return () if isinstance(self._messages, bytes) else list(self._messages)
+
+
+def _blocks(messages: Sequence[bytes]) -> Iterator[Block]:
+    """Yield the blocks that are there, or wrap messages as they are taken: the switch begins with the first ones."""
+    if isinstance(messages, Wrapped):
+        yield from messages.blocks
+        return
+    for first in range(0, len(messages), _BLOCK_MESSAGES):
+        yield Block.of(*messages[first : first + _BLOCK_MESSAGES])

@@ -51,8 +51,6 @@ LAST_XID = SHARED_XID
 
 _REQUEST_XIDS = 2
 
-_BLOCK_MESSAGES = 16
-"Messages wrapped together, where they are not wrapped yet: a block leaves whole."
 
 _UNASKED = frozenset(
     {
@@ -239,10 +237,9 @@ class Session:
         return []
 
 
-def _runs(messages: Sequence[bytes], limit: int) -> Iterator[Wrapped]:
-    """Yield the messages in runs for one bundle each; what is not wrapped yet is wrapped when its run's turn comes."""
+def _runs(messages: Sequence[bytes], limit: int) -> Iterator[Sequence[bytes]]:
+    """Yield the messages in runs for one bundle each."""
     if isinstance(messages, Wrapped):
         yield from messages.split(limit)
-        return
-    for first in range(0, len(messages), limit):
-        yield Wrapped.of(messages[first : first + limit], _BLOCK_MESSAGES)
+    else:
+        yield from (messages[first : first + limit] for first in range(0, len(messages), limit))
