@@ -100,8 +100,9 @@ class Compiler:
 
     def update_ofports(self, host: str, ofports: Mapping[str, int]) -> HostChange | None:
         """Follow what a host's OVSDB says about its interfaces; return what the host must change, if anything."""
-        old = self._situation.ofports.get(host, {})
-        self._situation.ofports[host] = ofports
+        old = self._situation.ofports.pop(host, {})
+        if ofports:
+            self._situation.ofports[host] = ofports
         moved = {name for name in old.keys() | ofports.keys() if old.get(name) != ofports.get(name)}
         ports = (self.intent.port_by_interface_id(interface_id) for interface_id in moved)
         edits: dict[str, Edits] = defaultdict(Edits)
