@@ -55,8 +55,6 @@ from ovs_geneve.geneve.fields import (
 )
 from ovs_geneve.values import option_class, option_type, vni
 
-_NUMBER = re.compile(r"0|[1-9][0-9]*|0x[0-9a-fA-F]+")
-
 _PLAIN_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 P = ParamSpec("P")
