@@ -60,11 +60,15 @@ def parameters_invalid(_: AnyRequest, error: ValidationException) -> Response[Pr
     return _response(_problem(400, "parameter-invalid", detail))
 
 
+_RENAMED = {413: "content-too-large", 422: "unprocessable-content"}
+"Phrases that RFC 9110 changed: Python has the new ones since 3.13, and a problem has one name whatever runs it."
+
+
 def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """Answer what the framework refuses: no such path, wrong method, too large a body, malformed JSON."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected(request, error)
-    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    code = _RENAMED.get(error.status_code) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return _response(_problem(error.status_code, code, error.detail), headers=error.headers)
 
 

@@ -72,9 +72,7 @@ async def test_no_such_method(client, method, path):
 
 async def test_too_large_a_body(client, backend):
     body = b'{"labels": {"a": "' + b"x" * MAX_BODY + b'"}}'
-    refused(
-        await client.put("/v1/networks/blue", content=body, headers=JSON), 413, "request-entity-too-large"
-    )
+    refused(await client.put("/v1/networks/blue", content=body, headers=JSON), 413, "content-too-large")
     assert backend.intent.revision == 0
 
 
