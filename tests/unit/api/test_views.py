@@ -16,6 +16,7 @@ from controller.api.parameters import (
     parse_none_match,
     parse_wait,
 )
+from controller.compiler.recompute import Disagreement, Fault
 from controller.intent.commands import Bind
 from tests.unit.api.backend import STRANGER, put_all
 
@@ -154,3 +155,22 @@ def test_the_other_parameters():
     assert (parse_label(None), parse_label("a=b=c"), parse_label("a=")) == (None, ("a", "b=c"), ("a", ""))
     with pytest.raises(BadParameter):
         parse_label("a")
+
+
+async def test_recomputation_names_what_differs(client, backend):
+    wrong = Disagreement(fault=Fault.MISSING, what="remote web1 of remote blue", hosts=("hv1",))
+    backend.disagreements = (wrong,)
+    answer = await client.post("/v1/debug/recompute")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "revision": 7,
+        "hosts": 2,
+        "parts": 70,
+        "disagreements": [{"fault": "missing", "what": "remote web1 of remote blue", "hosts": ["hv1"]}],
+    }
+
+
+async def test_status_says_what_changes_cost(client):
+    work = (await client.get("/v1/status")).json()["work"]
+    assert (work["parts_compiled"], work["messages_sent"]) == (70, 40)
+    assert (work["last_revision"], work["last_parts"], work["last_hosts"]) == (7, 3, 2)
