@@ -98,7 +98,7 @@ class FakeHosts:
         """Wait until every switch has acknowledged all, and tell the parent how long everything took."""
         programmers = self.reconciler.programmers
         # Looking now and then costs it less than to be told a thousand times.
-        while not all(p.phase is Phase.IDLE and p.behind_since is None for p in programmers.values()):  # noqa: ASYNC110
+        while not all(p.phase is Phase.IDLE and p.behind_since is None for p in programmers.values()):  # noqa: ASYNC110  they have no event
             await asyncio.sleep(_POLL_SECONDS)
         self.stamp("programmed")
         tell(self.phases)

@@ -4,7 +4,7 @@
 A feature is a plain function from a view to flows. Two objects of one shape (as many addresses, the same options) get
 flows that differ in a few numbers only. So a feature is called once a shape, with numbers that are easy to find again
 in the bytes; what is between them is kept, and the flows of every other object of that shape are those pieces joined
-around its own numbers: 1 us a flow in place of 20.
+around its own numbers: 1 us a flow in place of 10.
 
     feature(view of 0x2b53a9, …) ─► bytes ─► pieces, and which number goes between which
     object ─► numbers ─► join ─► cookies ─► Block

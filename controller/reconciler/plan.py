@@ -12,7 +12,7 @@ option than before, what uses it goes first:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import accumulate, islice
+from itertools import islice
 
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
 from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta, Installation
@@ -95,7 +95,7 @@ def _blocks(delta: HostDelta, deletions_on: frozenset[TlvMap] | None = None) -> 
     yield from _each(group.message for group in delta.groups.values() if group is not None)
     stand = iter([flow.wrapped for flow in delta.flows.values() if flow is not None])
     while run := tuple(islice(stand, _BLOCK_MESSAGES)):
-        yield Block(b"".join(run), tuple(accumulate(map(len, run))))
+        yield Block.of_wrapped(run)
     if deletions_on is not None:
         go = (key for key, flow in delta.flows.items() if flow is None and _may_be_there(key, deletions_on))
         yield from _each(map(_delete, go))
@@ -145,7 +145,7 @@ def excluding(delta: HostDelta, flows: Mapping[bytes, bytes], groups: Mapping[in
     """Leave out what the switch refused before: `flows` and `groups` say which message it was."""
 
     def accepted(item: EncodedFlow | EncodedGroup | None, refused: bytes | None) -> bool:
-        return item is None or item.message != refused
+        return item is None or refused is None or item.message != refused
 
     return HostDelta(
         flows={key: flow for key, flow in delta.flows.items() if accepted(flow, flows.get(key))},

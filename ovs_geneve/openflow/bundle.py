@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum, IntFlag
-from itertools import islice
+from itertools import accumulate, islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -77,16 +77,14 @@ class Block(NamedTuple):
     @classmethod
     def of(cls, *messages: bytes) -> Block:
         """Wrap messages."""
-        pieces: list[bytes] = []
-        ends: list[int] = []
-        pack, kind, end = _ADD.pack, MessageType.BUNDLE_ADD_MESSAGE, 0
-        for message in messages:
-            length = _wrapped_length(message)
-            head = pack(VERSION, kind, length, SHARED_XID, SHARED_BUNDLE, ATOMIC_ORDERED, message, SHARED_XID)
-            pieces += (head, message[HEADER_LENGTH:])
-            end += length
-            ends.append(end)
-        return cls(b"".join(pieces), tuple(ends))
+        return cls.of_wrapped(
+            [encode_bundle_add(SHARED_BUNDLE, ATOMIC_ORDERED, one, xid=SHARED_XID) for one in messages]
+        )
+
+    @classmethod
+    def of_wrapped(cls, messages: Sequence[bytes]) -> Block:
+        """Put messages together that are wrapped already."""
+        return cls(b"".join(messages), tuple(accumulate(map(len, messages))))
 
     def messages(self) -> Iterator[bytes]:
         """Yield the messages without their wrapping, xid 0 again."""
@@ -170,16 +168,11 @@ def encode_bundle_discard(bundle_id: int, flags: BundleFlags = ATOMIC_ORDERED, *
 
 def encode_bundle_add(bundle_id: int, flags: BundleFlags, message: bytes, *, xid: int = 0) -> bytes:
     """Wrap `message` for a bundle; both headers get `xid`, else OVS answers OFPBFC_MSG_BAD_XID."""
-    length = _wrapped_length(message)
-    head = _ADD.pack(VERSION, MessageType.BUNDLE_ADD_MESSAGE, length, xid, bundle_id, flags, message, xid)
-    return head + message[HEADER_LENGTH:]
-
-
-def _wrapped_length(message: bytes) -> int:
     length = ADD_OVERHEAD + len(message)
     if length > MAX_LENGTH:
         raise EncodeError("bundle message", f"{length} bytes do not fit into one message")
-    return length
+    head = _ADD.pack(VERSION, MessageType.BUNDLE_ADD_MESSAGE, length, xid, bundle_id, flags, message, xid)
+    return head + message[HEADER_LENGTH:]
 
 
 def decode_bundle_control(message: bytes) -> BundleReply:
