@@ -41,7 +41,15 @@ OUTER_IPV4 = 50
 
 _OPTION_HEADER = 4
 
-SHOWN = (Kind.HOST, Kind.NETWORK, Kind.PORT, Kind.OPTION_SCHEMA, Kind.OPTION_POLICY)
+SHOWN = (
+    Kind.HOST,
+    Kind.NETWORK,
+    Kind.PORT,
+    Kind.OPTION_SCHEMA,
+    Kind.OPTION_POLICY,
+    Kind.GROUP,
+    Kind.POLICY,
+)
 
 
 def object_view(controller: Controller, held: AnyObject) -> ObjectView[Document]:

@@ -17,6 +17,8 @@ COLLECTIONS = {
     "port": "ports",
     "option-schema": "option-schemas",
     "option-policy": "option-policies",
+    "group": "groups",
+    "policy": "policies",
     "tunnel": "tunnels",
 }
 "Collection by kind."

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from controller.errors import Conflict
 from controller.intent.commands import Bind, Unbind, evaluate
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, PolicyAction, Tunables
@@ -20,6 +21,7 @@ from tests.unit.intent.builders import (
     policy,
     port,
     put,
+    rolled_out,
     schema,
 )
 
@@ -178,6 +180,10 @@ def test_schema_comes_off_a_network_nobody_uses_it_in():
     intent = after(fabric(), delete("option-policy/tier2-only"), put("web1", port("blue", 1)))
     intent = after(intent, put("blue", network(100)))
     assert set(intent.networks_using("context")) == set()
+    with pytest.raises(Conflict) as raised:
+        after(intent, delete("option-schema/context"))
+    assert raised.value.holder == "rollout/blue:context"  # ports may still stamp it
+    intent = after(intent, rolled_out("blue", "context"))
     assert "context" not in after(intent, delete("option-schema/context")).option_schemas
 
 
