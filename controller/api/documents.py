@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 import netaddr
+from msgspec import UNSET
 
 from controller.api.schema import (
     Document,
@@ -45,12 +46,15 @@ from controller.intent.model import (
     Tunables,
 )
 from ovs_geneve.errors import EncodeError
+from ovs_geneve.geneve.field_names import Names
 from ovs_geneve.geneve.fields import (
     FieldKind,
     OptionField,
     OptionLayout,
+    Written,
     parse_match,
     parse_value,
+    render_mask,
     render_value,
 )
 from ovs_geneve.values import option_class, option_type, vni
@@ -188,9 +192,7 @@ def _(spec: OptionSchemaSpec, labels: dict[str, str], intent: Intent) -> OptionS
         class_=f"{layout.option_class:#06x}",
         type=layout.option_type,
         length=layout.length,
-        fields=[
-            FieldDocument(name=f.name, type=f.kind.value, offset=f.offset, bits=f.bits) for f in layout.fields
-        ],
+        fields=[_field_document(field) for field in layout.fields],
         allow_registered=spec.allow_registered,
     )
 
@@ -207,20 +209,22 @@ def _(spec: OptionPolicySpec, labels: dict[str, str], intent: Intent) -> OptionP
     )
 
 
-def _values(said: Mapping[str, Mapping[str, int | str]], key: str, intent: Intent) -> Iterable[OptionValue]:
+def _values(said: Mapping[str, Mapping[str, Written]], key: str, intent: Intent) -> Iterable[OptionValue]:
     for schema, fields in said.items():
         for name, value in fields.items():
             at = pointer(key, schema, name)
             field = _declared_field(intent, schema, name, at)
-            number = _field("value-invalid", at, parse_value, field.kind, field.bits, value)
+            number = _field("value-invalid", at, parse_value, field, value)
             yield OptionValue(schema=schema, field=name, value=number)
 
 
-def _render_values(values: Iterable[OptionValue], intent: Intent) -> dict[str, dict[str, int | str]]:
-    said: dict[str, dict[str, int | str]] = {}
+def _render_values(
+    values: Iterable[OptionValue], intent: Intent
+) -> dict[str, dict[str, int | str | list[str]]]:
+    said: dict[str, dict[str, int | str | list[str]]] = {}
     for value in values:
         field = intent.option_schemas[value.schema].spec.layout.field(value.field)
-        text = render_value(field.kind, field.bits, value.value)
+        text = render_value(field, value.value)
         said.setdefault(value.schema, {})[value.field] = value.value if field.kind is FieldKind.UINT else text
     return said
 
@@ -232,19 +236,17 @@ def _matches(said: Mapping[str, int | str], intent: Intent) -> Iterable[OptionMa
         if not schema:
             raise Invalid("match-invalid", f"{selector!r}: want SCHEMA.FIELD", pointer=at)
         field = _declared_field(intent, schema, name, at)
-        value, mask = _field("match-invalid", at, parse_match, field.kind, field.bits, text)
+        value, mask = _field("match-invalid", at, parse_match, field, text)
         ones = (1 << field.bits) - 1
         yield OptionMatch(schema=schema, field=name, value=value, mask=ones if mask is None else mask)
 
 
 def _render_match(match: OptionMatch, intent: Intent) -> str:
     field = intent.option_schemas[match.schema].spec.layout.field(match.field)
-    value = render_value(field.kind, field.bits, match.value)
+    value = render_value(field, match.value)
     if match.mask == (1 << field.bits) - 1:
         return value
-    plain = field.kind in (FieldKind.UINT, FieldKind.FLAGS)
-    mask = f"{match.mask:#x}" if plain else render_value(field.kind, field.bits, match.mask)
-    return f"{value}/{mask}"
+    return f"{value}/{render_mask(field, match.mask)}"
 
 
 def _declared_field(intent: Intent, schema: str, name: str, at: str) -> OptionField:
@@ -258,15 +260,44 @@ def _declared_field(intent: Intent, schema: str, name: str, at: str) -> OptionFi
 
 
 def _option_field(index: int, document: FieldDocument) -> OptionField:
+    kind, at = FieldKind(document.type), pointer("fields", index)
     return _field(
         "field-invalid",
-        pointer("fields", index),
+        at,
         OptionField,
         name=document.name,
-        kind=FieldKind(document.type),
+        kind=kind,
         offset=document.offset,
         bits=document.bits,
+        names=_field_names(kind, document, at),
     )
+
+
+def _field_names(kind: FieldKind, document: FieldDocument, at: str) -> Names:
+    """Return the names of an enum's values, or of the bits of flags; refuse them on any other kind."""
+    values, flags = document.values, document.flags
+    if values is not UNSET and kind is not FieldKind.ENUM:
+        reason = f"field {document.name}: values go with enum, this is {kind.value}"
+        raise Invalid("field-invalid", reason, pointer=at + "/values")
+    if flags is not UNSET and kind is not FieldKind.FLAGS:
+        reason = f"field {document.name}: names of bits go with flags, this is {kind.value}"
+        raise Invalid("field-invalid", reason, pointer=at + "/flags")
+    if values is not UNSET:
+        return tuple(values.items())
+    if len(flags or ()) > document.bits:
+        reason = f"field {document.name}: {len(flags or ())} flags, the field has {document.bits} bits"
+        raise Invalid("field-invalid", reason, pointer=at + "/flags")
+    return tuple((name, bit) for bit, name in enumerate(flags or ()) if name)
+
+
+def _field_document(field: OptionField) -> FieldDocument:
+    document = FieldDocument(name=field.name, type=field.kind.value, offset=field.offset, bits=field.bits)
+    if field.kind is FieldKind.ENUM:
+        document.values = dict(field.names)
+    elif field.names:
+        name_of = {bit: name for name, bit in field.names}
+        document.flags = [name_of.get(bit, "") for bit in range(max(name_of) + 1)]
+    return document
 
 
 def _culprit(error: EncodeError, document: OptionSchemaDocument) -> str:
