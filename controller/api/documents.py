@@ -7,6 +7,7 @@ from functools import singledispatch
 from ipaddress import ip_address
 
 import msgspec
+from msgspec import UNSET
 
 from controller.api.option_values import (
     checked,
@@ -56,6 +57,7 @@ from controller.intent.model import (
     Tunables,
 )
 from ovs_geneve.errors import EncodeError
+from ovs_geneve.geneve.field_names import Names
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.values import option_class, option_type, vni
 
@@ -209,9 +211,7 @@ def _(spec: OptionSchemaSpec, labels: dict[str, str], intent: Intent) -> OptionS
         class_=f"{layout.option_class:#06x}",
         type=layout.option_type,
         length=layout.length,
-        fields=[
-            FieldDocument(name=f.name, type=f.kind.value, offset=f.offset, bits=f.bits) for f in layout.fields
-        ],
+        fields=[_field_document(field) for field in layout.fields],
         direction=spec.direction.value,
         replaces=spec.replaces,
         allow_registered=spec.allow_registered,
@@ -234,15 +234,44 @@ def _(spec: PolicySpec, labels: dict[str, str], intent: Intent) -> PolicyDocumen
 
 
 def _option_field(index: int, document: FieldDocument) -> OptionField:
+    kind, at = FieldKind(document.type), pointer("fields", index)
     return checked(
         "field-invalid",
-        pointer("fields", index),
+        at,
         OptionField,
         name=document.name,
-        kind=FieldKind(document.type),
+        kind=kind,
         offset=document.offset,
         bits=document.bits,
+        names=_field_names(kind, document, at),
     )
+
+
+def _field_names(kind: FieldKind, document: FieldDocument, at: str) -> Names:
+    """Return the names of an enum's values, or of the bits of flags; refuse them on any other kind."""
+    values, flags = document.values, document.flags
+    if values is not UNSET and kind is not FieldKind.ENUM:
+        reason = f"field {document.name}: values go with enum, this is {kind.value}"
+        raise Invalid("field-invalid", reason, pointer=at + "/values")
+    if flags is not UNSET and kind is not FieldKind.FLAGS:
+        reason = f"field {document.name}: names of bits go with flags, this is {kind.value}"
+        raise Invalid("field-invalid", reason, pointer=at + "/flags")
+    if values is not UNSET:
+        return tuple(values.items())
+    if len(flags or ()) > document.bits:
+        reason = f"field {document.name}: {len(flags or ())} flags, the field has {document.bits} bits"
+        raise Invalid("field-invalid", reason, pointer=at + "/flags")
+    return tuple((name, bit) for bit, name in enumerate(flags or ()) if name)
+
+
+def _field_document(field: OptionField) -> FieldDocument:
+    document = FieldDocument(name=field.name, type=field.kind.value, offset=field.offset, bits=field.bits)
+    if field.kind is FieldKind.ENUM:
+        document.values = dict(field.names)
+    elif field.names:
+        name_of = {bit: name for name, bit in field.names}
+        document.flags = [name_of.get(bit, "") for bit in range(max(name_of) + 1)]
+    return document
 
 
 def _culprit(error: EncodeError, document: OptionSchemaDocument) -> str:

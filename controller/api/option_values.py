@@ -14,7 +14,15 @@ from controller.intent.checks.documents import pointer
 from controller.intent.intent import Intent
 from controller.intent.model import OptionMatch, OptionValue
 from ovs_geneve.errors import EncodeError
-from ovs_geneve.geneve.fields import FieldKind, OptionField, parse_match, parse_value, render_value
+from ovs_geneve.geneve.fields import (
+    FieldKind,
+    OptionField,
+    Written,
+    parse_match,
+    parse_value,
+    render_mask,
+    render_value,
+)
 
 _PLAIN_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
@@ -23,7 +31,7 @@ T = TypeVar("T")
 
 
 def parse_values(
-    said: Mapping[str, Mapping[str, int | str]], key: str, intent: Intent
+    said: Mapping[str, Mapping[str, Written]], key: str, intent: Intent
 ) -> Iterator[OptionValue]:
     """Read values by schema, then field."""
     for schema, fields in said.items():
@@ -32,24 +40,26 @@ def parse_values(
             yield OptionValue(schema=schema, field=name, value=number)
 
 
-def render_values(values: Iterable[OptionValue], intent: Intent) -> dict[str, dict[str, int | str]]:
+def render_values(
+    values: Iterable[OptionValue], intent: Intent
+) -> dict[str, dict[str, int | str | list[str]]]:
     """Show values by schema, then field."""
-    said: dict[str, dict[str, int | str]] = {}
+    said: dict[str, dict[str, int | str | list[str]]] = {}
     for value in values:
         field = intent.option_schemas[value.schema].spec.layout.field(value.field)
         said.setdefault(value.schema, {})[value.field] = render_option_value(field, value.value)
     return said
 
 
-def parse_option_value(intent: Intent, schema: str, name: str, value: int | str, at: str) -> int:
+def parse_option_value(intent: Intent, schema: str, name: str, value: Written, at: str) -> int:
     """Read the value of a declared field."""
     field = declared_field(intent, schema, name, at)
-    return checked("value-invalid", at, parse_value, field.kind, field.bits, value)
+    return checked("value-invalid", at, parse_value, field, value)
 
 
 def render_option_value(field: OptionField, value: int) -> int | str:
     """Show the value of a field: numbers as numbers, the rest as people read it."""
-    return value if field.kind is FieldKind.UINT else render_value(field.kind, field.bits, value)
+    return value if field.kind is FieldKind.UINT else render_value(field, value)
 
 
 def parse_matches(said: Mapping[str, int | str], intent: Intent) -> Iterator[OptionMatch]:
@@ -60,7 +70,7 @@ def parse_matches(said: Mapping[str, int | str], intent: Intent) -> Iterator[Opt
         if not schema:
             raise Invalid("match-invalid", f"{selector!r}: want SCHEMA.FIELD", pointer=at)
         field = declared_field(intent, schema, name, at)
-        value, mask = checked("match-invalid", at, parse_match, field.kind, field.bits, text)
+        value, mask = checked("match-invalid", at, parse_match, field, text)
         ones = (1 << field.bits) - 1
         yield OptionMatch(schema=schema, field=name, value=value, mask=ones if mask is None else mask)
 
@@ -117,9 +127,7 @@ def render_mac(mac: int) -> str:
 
 def _render_match(match: OptionMatch, intent: Intent) -> str:
     field = intent.option_schemas[match.schema].spec.layout.field(match.field)
-    value = render_value(field.kind, field.bits, match.value)
+    value = render_value(field, match.value)
     if match.mask == (1 << field.bits) - 1:
         return value
-    plain = field.kind in (FieldKind.UINT, FieldKind.FLAGS)
-    mask = f"{match.mask:#x}" if plain else render_value(field.kind, field.bits, match.mask)
-    return f"{value}/{mask}"
+    return f"{value}/{render_mask(field, match.mask)}"

@@ -14,8 +14,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from controller.api.rule_schema import GroupDocument, Labels, OptionPolicyDocument, PolicyDocument
 
 OptionValues = Annotated[
-    dict[str, dict[str, int | str]],
-    Meta(description="Values by option schema, then field.", examples=[{"context": {"tier": 2, "zone": 7}}]),
+    dict[str, dict[str, int | str | list[str]]],
+    Meta(
+        description="Values by option schema, then field; flags also as a list of names.",
+        examples=[{"context": {"tier": 2, "zone": 7}}],
+    ),
 ]
 
 
@@ -94,9 +97,20 @@ class FieldDocument(Struct, forbid_unknown_fields=True, kw_only=True):
     """A field of an option; bit offsets count from the most significant bit of the data."""
 
     name: str
-    type: Literal["uint", "flags", "ipv4", "ipv6", "mac", "bytes"] = "uint"
+    type: Literal["uint", "enum", "flags", "ipv4", "ipv6", "mac", "bytes"] = "uint"
     offset: int
     bits: int
+    values: Annotated[
+        dict[str, int] | UnsetType,
+        Meta(description="Of an enum: its values by name.", examples=[{"gold": 1, "silver": 2}]),
+    ] = UNSET
+    flags: Annotated[
+        list[str] | UnsetType,
+        Meta(
+            description="Of flags: a name for each bit, least significant first; empty for none.",
+            examples=[["urgent", "test"]],
+        ),
+    ] = UNSET
 
 
 class OptionSchemaDocument(_Document, kw_only=True):

@@ -161,7 +161,7 @@ def _encode_host(spec: HostSpec) -> dict[str, Input]:
 
 def _encode_schema(spec: OptionSchemaSpec) -> dict[str, Input]:
     layout = spec.layout
-    fields = [f"{one.name} {one.kind.value} {one.offset} {one.bits}" for one in layout.fields]
+    fields = [_encode_field(field) for field in layout.fields]
     return {
         "class": layout.option_class,
         "type": layout.option_type,
@@ -172,6 +172,13 @@ def _encode_schema(spec: OptionSchemaSpec) -> dict[str, Input]:
         "replaces": spec.replaces,
         "slot": spec.slot,
     }
+
+
+def _encode_field(field: OptionField) -> str:
+    words = [field.name, field.kind.value, str(field.offset), str(field.bits)]
+    if field.names:
+        words.append(",".join(f"{name}={number}" for name, number in field.names))
+    return " ".join(words)
 
 
 def _encode_addresses(addresses: Iterable[Address]) -> dict[int, str]:
@@ -246,8 +253,19 @@ def _decode_schema(row: Row) -> OptionSchemaSpec:
 
 
 def _decode_field(text: str) -> OptionField:
-    name, kind, offset, bits = text.split(" ")
-    return OptionField(name=name, kind=FieldKind(kind), offset=int(offset), bits=int(bits))
+    name, kind, offset, bits, *named = text.split(" ")
+    return OptionField(
+        name=name,
+        kind=FieldKind(kind),
+        offset=int(offset),
+        bits=int(bits),
+        names=tuple(_decode_name(word) for words in named for word in words.split(",")),
+    )
+
+
+def _decode_name(word: str) -> tuple[str, int]:
+    name, _, number = word.partition("=")
+    return name, int(number)
 
 
 def _decode_values(row: Row) -> tuple[OptionValue, ...]:

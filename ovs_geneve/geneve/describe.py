@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.geneve.classes import owner
-from ovs_geneve.geneve.fields import FieldKind, OptionLayout, render_value
+from ovs_geneve.geneve.fields import OptionField, OptionLayout, render_value
 from ovs_geneve.geneve.header import ETHERNET_PAYLOAD
 from ovs_geneve.geneve.inner import InnerSummary, summarise
 from ovs_geneve.geneve.oddity import Oddity
@@ -32,15 +32,18 @@ _ETHERTYPES = {ETHERNET_PAYLOAD: "Ethernet", 0x0800: "IPv4", 0x0806: "ARP", 0x86
 class FieldReading:
     """The value of one field of an option."""
 
-    name: str
-    kind: FieldKind
-    bits: int
+    field: OptionField
     value: int
 
     @property
+    def name(self) -> str:
+        """Return the name of the field."""
+        return self.field.name
+
+    @property
     def text(self) -> str:
-        """Return the value as people write it: a number, an address, hexadecimal digits."""
-        return render_value(self.kind, self.bits, self.value)
+        """Return the value as people write it: a number, a name, an address, hexadecimal digits."""
+        return render_value(self.field, self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +118,7 @@ def describe_option(option: Option, layouts: Layouts) -> OptionDescription:
         option=option,
         owner=holder,
         name=layout.name,
-        fields=tuple(
-            FieldReading(name=field.name, kind=field.kind, bits=field.bits, value=values[field.name])
-            for field in layout.fields
-        ),
+        fields=tuple(FieldReading(field=field, value=values[field.name]) for field in layout.fields),
         unclaimed=layout.unclaimed(option.data),
     )
 

@@ -14,7 +14,7 @@ from controller.intent.identity import LAYOUT as IDENTITY_LAYOUT
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, Object, OptionSchemaSpec, object_id
 from ovs_geneve.geneve.classes import is_experimental
-from ovs_geneve.geneve.fields import OptionLayout
+from ovs_geneve.geneve.fields import OptionField, OptionLayout
 
 
 def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpec:
@@ -117,9 +117,17 @@ def _check_fields_stay(intent: Intent, held: Object[OptionSchemaSpec], layout: O
     after = {field.name: (position, field) for position, field in enumerate(layout.fields)}
     for field in held.spec.layout.fields:
         position, now = after.get(field.name, (None, None))
-        if now == field:
+        if now is not None and _stays(field, now):
             continue
         at = pointer("fields") if position is None else pointer("fields", position)
         for network in intent.networks_using(held.name):
             users = intent.users_of_field(network, held.name, field.name)
             check_none(users, f"field {held.name}.{field.name}", at)
+
+
+def _stays(before: OptionField, after: OptionField) -> bool:
+    """Tell whether a field reads the same bits, and no name that it had stands for something else now."""
+    numbers = dict(after.names)
+    return (before.kind, before.offset, before.bits) == (after.kind, after.offset, after.bits) and all(
+        numbers.get(name, number) == number for name, number in before.names
+    )

@@ -57,6 +57,32 @@ async def test_spellings_become_the_canonical_one(client):
     assert spec["options"] == {"context": {"tier": 2, "zone": 7}}
 
 
+NAMED = {
+    **SCHEMA,
+    "fields": [
+        {"name": "grade", "type": "enum", "offset": 0, "bits": 8, "values": {"gold": 1, "silver": 2}},
+        {"name": "marks", "type": "flags", "offset": 8, "bits": 8, "flags": ["urgent", "", "test"]},
+        {"name": "plain", "type": "flags", "offset": 16, "bits": 8},
+    ],
+}
+
+
+async def test_names_of_values_and_bits(client):
+    spec = (await client.put("/v1/option-schemas/context", json=NAMED)).json()["spec"]
+    assert spec["fields"] == NAMED["fields"]
+    await client.put("/v1/networks/blue", json=NETWORK)
+    said = {"grade": 2, "marks": ["test", "urgent"], "plain": "0b11"}
+    spec = (await client.put("/v1/ports/web1", json={**PORT, "options": {"context": said}})).json()["spec"]
+    shown = {"grade": "silver", "marks": "urgent|test", "plain": "0x3"}
+    assert spec["options"] == {"context": shown}
+    again = await client.put("/v1/ports/web1", json=spec)
+    assert again.json()["spec"] == spec
+    match = {"option": {"context.grade": "gold", "context.marks": "urgent/urgent|test"}}
+    policy = {"network": "blue", "match": match, "action": "drop"}
+    spec = (await client.put("/v1/option-policies/p", json=policy)).json()["spec"]
+    assert spec["match"]["option"] == {"context.grade": "gold", "context.marks": "urgent/0x5"}
+
+
 async def test_the_allocator_gives_a_vni_and_keeps_it(client):
     vni = (await client.put("/v1/networks/blue", json={})).json()["spec"]["vni"]
     assert 1 <= vni < 1 << 24

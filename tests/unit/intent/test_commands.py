@@ -76,6 +76,20 @@ def test_accepted(command):
     assert decision.created == (before.get(command.kind, command.name) is None)
 
 
+def grades(**values):
+    kind = FieldKind.ENUM
+    return [OptionField(name="tier", kind=kind, offset=0, bits=8, names=tuple(values.items())), ZONE]
+
+
+def test_a_name_in_use_keeps_its_value():
+    before = after(fabric(), put("spare", schema(2, length=8, fields=grades(gold=1, silver=2))))
+    used = after(before, put("red", network(200, "spare", values={"spare.tier": 1})))
+    for better in (grades(gold=1, silver=2, bronze=3), grades(gold=1), grades(platinum=1, silver=2)):
+        assert evaluate(used, put("spare", schema(2, length=8, fields=better))).changes
+    with pytest.raises(Conflict, match=r"/fields/0: field spare.tier is used by network/red"):
+        evaluate(used, put("spare", schema(2, length=8, fields=grades(gold=2, silver=1))))
+
+
 def test_put_again_changes_nothing():
     intent = fabric()
     for held in [held for kind in Kind for held in intent.objects(kind).values()]:
