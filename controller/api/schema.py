@@ -196,6 +196,8 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     conditions: list[ConditionView]
     host: str | UnsetType | None = UNSET
     "Of a port: where it is plugged."
+    mtu: int | UnsetType | None = UNSET
+    "Of a network and its ports: bytes of the largest IP packet that fits between any two hosts."
     overhead: int | UnsetType = UNSET
     "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
     slot: int | UnsetType = UNSET

@@ -73,7 +73,9 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
     match held.spec:
         case PortSpec():
             view.host = controller.intent.host_of(held.name)
+            view.mtu = controller.network_mtu(held.spec.network)
         case NetworkSpec(options=options):
+            view.mtu = controller.network_mtu(held.name)
             view.overhead = OUTER_IPV4 + sum(_wire_length(controller, name) for name in options)
         case OptionSchemaSpec(slot=slot) if slot is not None:
             view.slot = slot
