@@ -126,7 +126,9 @@ def _(document: OptionSchemaDocument, name: str, intent: Intent) -> OptionSchema
     except EncodeError as error:
         at = "/length" if "length" in error.field else _culprit(error, document)
         raise Invalid("layout-invalid", str(error), pointer=at) from error
-    return OptionSchemaSpec(layout=layout, allow_registered=document.allow_registered)
+    return OptionSchemaSpec(
+        layout=layout, allow_registered=document.allow_registered, profile=document.profile
+    )
 
 
 @to_spec.register
@@ -192,8 +194,9 @@ def _(spec: OptionSchemaSpec, labels: dict[str, str], intent: Intent) -> OptionS
         class_=f"{layout.option_class:#06x}",
         type=layout.option_type,
         length=layout.length,
-        fields=[_field_document(field) for field in layout.fields],
+        fields=[field_document(field) for field in layout.fields],
         allow_registered=spec.allow_registered,
+        profile=spec.profile,
     )
 
 
@@ -290,7 +293,8 @@ def _field_names(kind: FieldKind, document: FieldDocument, at: str) -> Names:
     return tuple((name, bit) for bit, name in enumerate(flags or ()) if name)
 
 
-def _field_document(field: OptionField) -> FieldDocument:
+def field_document(field: OptionField) -> FieldDocument:
+    """Turn a field into the document that would make it."""
     document = FieldDocument(name=field.name, type=field.kind.value, offset=field.offset, bits=field.bits)
     if field.kind is FieldKind.ENUM:
         document.values = dict(field.names)

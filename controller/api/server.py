@@ -35,6 +35,8 @@ def create_app(backend: Controller) -> Litestar:
             handlers.OptionSchemas,
             handlers.OptionPolicies,
             apply,
+            handlers.option_profiles,
+            handlers.option_profile,
             handlers.tunnels,
             handlers.status,
             handlers.recompute,

@@ -17,6 +17,7 @@ COLLECTIONS = {
     "port": "ports",
     "option-schema": "option-schemas",
     "option-policy": "option-policies",
+    "option-profile": "option-profiles",
     "tunnel": "tunnels",
 }
 "Collection by kind."

@@ -204,6 +204,7 @@ def _encode_schema(spec: OptionSchemaSpec) -> dict[str, Input]:
         "length": layout.length,
         "fields": dict(enumerate(fields)),
         "allow_registered": spec.allow_registered,
+        "profile": spec.profile,
         "slot": spec.slot,
     }
 
@@ -274,7 +275,10 @@ def _decode_schema(row: _Row) -> OptionSchemaSpec:
         fields=tuple(_decode_field(str(text)) for text in row.sequence("fields")),
     )
     return OptionSchemaSpec(
-        layout=layout, allow_registered=bool(row.number("allow_registered")), slot=row.number("slot")
+        layout=layout,
+        allow_registered=bool(row.number("allow_registered")),
+        profile=row.text_or_none("profile"),
+        slot=row.number("slot"),
     )
 
 

@@ -12,6 +12,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import Kind, Object, OptionSchemaSpec, object_id
 from ovs_geneve.geneve.classes import is_experimental
 from ovs_geneve.geneve.fields import OptionField, OptionLayout
+from ovs_geneve.geneve.profiles import layout_of, lengths_of, options_of, profiles
 
 
 def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpec:
@@ -20,7 +21,11 @@ def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpe
     held = intent.option_schemas.get(name)
     if held is not None:
         _check_shape_stays(held, layout)
-    if not is_experimental(layout.option_class) and not spec.allow_registered:
+    if spec.profile is not None:
+        layout = _of_profile(layout, spec.profile)
+    elif held is None or held.spec.profile is not None:
+        _check_no_profile(layout)
+    if spec.profile is None and not is_experimental(layout.option_class) and not spec.allow_registered:
         raise Invalid(
             "class-not-experimental",
             f"{layout.option_class:#06x} is not within 0xff00 and 0xffff: "
@@ -32,6 +37,41 @@ def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpe
         return replace(spec, layout=layout, slot=free_slot(intent, layout.length))
     _check_fields_stay(intent, held, layout)
     return replace(spec, layout=layout, slot=held.spec.slot)
+
+
+def _of_profile(layout: OptionLayout, profile: str) -> OptionLayout:
+    """Return the layout with the fields of a profile, which it must have if it has any."""
+    names = [one.name for one in profiles()]
+    if profile not in names:
+        raise Invalid(
+            "profile-unknown",
+            f"there is no profile {profile}: want one of {', '.join(names)}",
+            pointer="/profile",
+        )
+    known = [option for option in options_of(layout.key) if option.profile == profile]
+    theirs = layout_of(layout.key, layout.length) if known else None
+    key = f"type {layout.option_type:#04x} of class {layout.option_class:#06x}"
+    if theirs is None:
+        want = f": want {lengths_of(layout.key)} bytes" if known else ""
+        reason = f"profile {profile} has no {key} with {layout.length} bytes{want}"
+        raise Invalid("profile-mismatch", reason, pointer="/length" if known else "/type")
+    if layout.fields and layout.fields != theirs.fields:
+        reason = f"profile {profile} lays out {theirs.name} otherwise: leave fields out to take its own"
+        raise Invalid("profile-mismatch", reason, pointer="/fields")
+    return replace(theirs, name=layout.name)
+
+
+def _check_no_profile(layout: OptionLayout) -> None:
+    """Refuse an option that another system has given a meaning, whatever the document allows."""
+    for theirs in options_of(layout.key):
+        raise Conflict(
+            "option-type-of-profile",
+            f"type {layout.option_type:#04x} of class {layout.option_class:#06x} is {theirs.title}, "
+            f'which hosts of that system would take it for: declare it with "profile": "{theirs.profile}" '
+            "if that is what it is, or take another type",
+            pointer="/type",
+            holder=f"option-profile/{theirs.profile}",
+        )
 
 
 def check_unused(intent: Intent, name: str) -> None:

@@ -91,7 +91,9 @@ async def test_the_description_has_the_keys_of_documents(client):
     description = (await client.get("/v1/openapi.json")).json()
     body = description["paths"]["/v1/option-schemas/{name}"]["put"]["requestBody"]
     schema = _resolve(description, body["content"]["application/json"]["schema"])
-    assert {"class", "type", "length", "fields", "allow_registered", "labels"} == set(schema["properties"])
+    assert {"class", "type", "length", "fields", "allow_registered", "profile", "labels"} == set(
+        schema["properties"]
+    )
     assert {"class", "type", "length"} <= set(schema["required"])
     identifiers = [one["operationId"] for path in description["paths"].values() for one in path.values()]
     assert len(set(identifiers)) == len(identifiers)
