@@ -31,14 +31,24 @@ from controller.api.schema import (
     Document,
     ListView,
     ObjectView,
+    ProfileListView,
+    ProfileView,
     RecomputationView,
     TunnelListView,
 )
-from controller.api.views import controller_view, object_view, recomputation_view, tunnels_view
+from controller.api.views import (
+    controller_view,
+    object_view,
+    profile_view,
+    profiles_view,
+    recomputation_view,
+    tunnels_view,
+)
 from controller.errors import NotFound, StaleRevision
 from controller.intent.commands import Delete, Put, evaluate
 from controller.intent.model import AnyObject, Kind, object_id
 from controller.reconciler.status import Truth
+from ovs_geneve.geneve.profiles import profiles
 
 Backend = NamedDependency[SkipValidation[Controller]]
 _Name = FromPath[str]
@@ -230,6 +240,21 @@ class Policies(Collection):
     tags = ("policies",)
     signature_namespace = {"Document": rule_schema.PolicyDocument}
     before_request = CheckBody(rule_schema.PolicyDocument)
+
+
+@get("/option-profiles", summary="Option profiles", tags=["option-schemas"])
+async def option_profiles() -> ProfileListView:
+    """List the options that other systems define, as far as they are known here."""
+    return profiles_view()
+
+
+@get("/option-profiles/{name:str}", summary="Option profile", tags=["option-schemas"])
+async def option_profile(name: _Name) -> ProfileView:
+    """Show the options that one system defines."""
+    for profile in profiles():
+        if profile.name == name:
+            return profile_view(profile)
+    raise NotFound("not-found", f"there is no option-profile/{name}")
 
 
 @get("/tunnels", summary="Tunnels", tags=["status"])

@@ -99,7 +99,7 @@ async def test_the_description_has_the_keys_of_documents(client):
     schema = _resolve(description, body["content"]["application/json"]["schema"])
     assert {
         *("class", "type", "length", "fields", "allow_registered", "labels"),
-        *("direction", "replaces"),
+        *("direction", "replaces", "profile"),
     } == set(schema["properties"])
     assert {"class", "type", "length"} <= set(schema["required"])
     identifiers = [one["operationId"] for path in description["paths"].values() for one in path.values()]
