@@ -39,8 +39,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
                 yield Part(PartKind.POLICY, name)
             yield from _rekeyed_port(change, situation)
         case Kind.OPTION_SCHEMA:
-            for network in {*old.networks_using(change.name), *new.networks_using(change.name)}:
-                yield from _network(network, old, situation)
+            yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
         case Kind.GROUP:
@@ -71,6 +70,7 @@ def parts_of_membership(network: str, situation: Situation) -> Iterator[Part]:
 def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
     """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
     yield Part(PartKind.NETWORK, network)
+    yield Part(PartKind.FIREWALL, network)
     for port in {*old.ports_of(network), *new.ports_of(network)}:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
@@ -120,6 +120,15 @@ def _network_of_rollout(change: Change) -> str:
     assert one is not None
     assert isinstance(one.spec, RolloutSpec)
     return one.spec.network
+
+
+def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for network in {*old.networks_using(name), *new.networks_using(name)}:
+        yield from _network(network, old, situation)
+    # Every other network refuses the option from now on, or has it to refuse no more.
+    for network in ("", *new.networks):
+        yield Part(PartKind.FIREWALL, network)
 
 
 def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:

@@ -85,7 +85,7 @@ def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
         options=tuple(schemas),
         stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
         values=network.spec.values,
-        salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
+        salt=slots_salt(schemas),
     )
 
 
@@ -150,6 +150,16 @@ def slot_of(schema: Object[OptionSchemaSpec]) -> int:
     return schema.spec.slot
 
 
+def option_field(schema: Object[OptionSchemaSpec]) -> Field:
+    """Return the field that carries an option's data on every bridge."""
+    return tun_metadata(slot_of(schema), schema.spec.layout.length)
+
+
+def slots_salt(schemas: Iterable[Object[OptionSchemaSpec]]) -> bytes:
+    """Return what options' slots stand for: the salt of flows that use them."""
+    return b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas)
+
+
 def _layout_triple(spec: OptionSchemaSpec) -> tuple[int, int, int]:
     return spec.layout.option_class, spec.layout.option_type, spec.layout.length
 
@@ -159,7 +169,7 @@ def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], in
     for field in schema.spec.layout.fields:
         value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
         bits |= value
-    return tun_metadata(slot_of(schema), schema.spec.layout.length), bits
+    return option_field(schema), bits
 
 
 def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Iterable[tuple[Field, int, int]]:
@@ -172,8 +182,7 @@ def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Ite
         before = merged.get(condition.schema, (0, 0))
         merged[condition.schema] = before[0] | value, before[1] | mask
     for name, (value, mask) in sorted(merged.items()):
-        schema = by_name[name]
-        yield tun_metadata(slot_of(schema), schema.spec.layout.length), value, mask
+        yield option_field(by_name[name]), value, mask
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:
