@@ -37,7 +37,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
             yield from _port(change.name)
             for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
                 yield Part(PartKind.POLICY, name)
-            yield from _rekeyed_port(change, situation)
+            yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
             yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
@@ -45,6 +45,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.GROUP:
             for port in {*old.members_of(change.name), *new.members_of(change.name)}:
                 yield from _port(port)
+                yield from _local_group(port, situation)
         case Kind.ROLLOUT:
             yield from _network(_network_of_rollout(change), old, situation)
         case Kind.POLICY | Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
@@ -131,9 +132,9 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
         yield Part(PartKind.FIREWALL, network)
 
 
-def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:
-    # Deleted and declared again in one go: the seat is the same, the key in the groups is not.
-    seat = situation.seats.of(change.name)
+def _local_group(port: str, situation: Situation) -> Iterator[Part]:
+    # Its buckets say the port's key, which is another after delete and declare again in one go, and its group.
+    seat = situation.seats.of(port)
     if seat is not None:
         yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
 

@@ -29,6 +29,7 @@ from controller.compiler.seats import Seats
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import (
     NetworkView,
+    group_of,
     network_view,
     option_field,
     policy_view,
@@ -224,8 +225,9 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
     if network is None or part.host not in situation.served_hosts_of(part.name):
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
-    keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
+    intent = situation.intent
+    keys = sorted((intent.ports[port].key, group_of(intent, intent.ports[port].spec)) for port in ports)
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(*numbers) for numbers in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 

@@ -158,8 +158,8 @@ class Recorder:
     def _to_host(self, *arguments) -> Bucket:
         return self._bucket(flood.to_host(*arguments), buckets.to_host(*arguments))
 
-    def _to_port(self, key: int) -> Bucket:
-        return self._bucket(flood.to_port(key), buckets.to_port(key))
+    def _to_port(self, *arguments) -> Bucket:
+        return self._bucket(flood.to_port(*arguments), buckets.to_port(*arguments))
 
     def _bucket(self, bucket: Bucket, encoded: EncodedBucket) -> Bucket:
         self.buckets[bucket] = encoded
