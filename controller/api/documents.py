@@ -34,6 +34,7 @@ from controller.api.schema import (
     NetworkDocument,
     OptionSchemaDocument,
     PortDocument,
+    TargetDocument,
     TunnelDocument,
 )
 from controller.errors import Invalid
@@ -54,6 +55,7 @@ from controller.intent.model import (
     PolicySpec,
     PortSpec,
     Spec,
+    TargetSpec,
     Tunables,
 )
 from ovs_geneve.errors import EncodeError
@@ -95,6 +97,7 @@ def _(document: NetworkDocument, name: str, intent: Intent) -> NetworkSpec:
         values=tuple(parse_values(document.values, "values", intent)),
         mtu=document.mtu,
         inner_vlan=InnerVlan(document.inner_vlan),
+        target=None if document.target is None else _target(document.target),
     )
 
 
@@ -188,6 +191,7 @@ def _(spec: NetworkSpec, labels: dict[str, str], intent: Intent) -> NetworkDocum
         values=values,
         mtu=spec.mtu,
         inner_vlan=spec.inner_vlan.value,
+        target=None if spec.target is None else _target_document(spec.target),
     )
 
 
@@ -233,6 +237,20 @@ def _(spec: GroupSpec, labels: dict[str, str], intent: Intent) -> GroupDocument:
 @_rendered.register
 def _(spec: PolicySpec, labels: dict[str, str], intent: Intent) -> PolicyDocument:
     return policy_document(spec, labels)
+
+
+def _target(document: TargetDocument) -> TargetSpec:
+    return TargetSpec(
+        gateways=tuple(
+            _address(text, pointer("target", "gateways", index))
+            for index, text in enumerate(document.gateways)
+        ),
+        hosts=tuple(document.hosts),
+    )
+
+
+def _target_document(target: TargetSpec) -> TargetDocument:
+    return TargetDocument(gateways=[str(one) for one in target.gateways], hosts=list(target.hosts))
 
 
 def _option_field(index: int, document: FieldDocument) -> OptionField:

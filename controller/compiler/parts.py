@@ -15,7 +15,7 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, option_firewall, pipeline_base, policy, tunnel
+from controller.compiler.features import flood, gwlb, option_firewall, pipeline_base, policy, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -37,8 +37,10 @@ from controller.compiler.views import (
     slot_of,
     slots_salt,
 )
+from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
+from ovs_geneve.values import Vni
 
 
 class PartKind(StrEnum):
@@ -52,6 +54,7 @@ class PartKind(StrEnum):
     PORT = "port"
     LOCAL = "what only the host of a port has"
     POLICY = "policy"
+    TARGET = "target of a gateway load balancer"
     FIREWALL = "options that a network does not carry"
     "Of all networks where it has no name."
 
@@ -283,6 +286,23 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
+def _target(part: Part, situation: Situation) -> Iterator[Placed]:
+    network = situation.intent.networks.get(part.name)
+    target = None if network is None else network.spec.target
+    if network is None or target is None:
+        return
+    view = situation.network(part.name)
+    endpoint, attachment, cookie = slots_in_order(situation.intent, network.spec)
+    slots = gwlb.GwlbSlots(endpoint=endpoint, attachment=attachment, cookie=cookie)
+    block = seal_flows(
+        gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
+    )
+    for host in target.hosts:
+        if situation.serves(host):
+            here = shared_layer(LayerKind.HOST, host)
+            yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+
+
 def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
     schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     if not part.name:
@@ -316,6 +336,7 @@ _PRODUCERS = {
     PartKind.PORT: _port,
     PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
+    PartKind.TARGET: _target,
     PartKind.FIREWALL: _firewall,
 }
 

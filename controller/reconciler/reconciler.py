@@ -26,6 +26,7 @@ from controller.intent.model import (
     NetworkSpec,
     Object,
     OptionPolicySpec,
+    PolicySpec,
     PortSpec,
 )
 from controller.reconciler import status
@@ -200,9 +201,10 @@ class Reconciler:
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
         match held.spec:
-            case NetworkSpec():
-                return frozenset(self.compiler.hosts_with(held.name))
-            case PortSpec(network=network) | OptionPolicySpec(network=network):
+            case NetworkSpec(target=target):
+                targets = () if target is None else target.hosts
+                return frozenset((*self.compiler.hosts_with(held.name), *targets))
+            case PortSpec(network=network) | OptionPolicySpec(network=network) | PolicySpec(network=network):
                 return frozenset(self.compiler.hosts_with(network))
             case HostSpec():
                 return frozenset((held.name,))
