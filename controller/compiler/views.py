@@ -133,6 +133,11 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
     )
 
 
+def resting_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return what every bridge had mapped and is to let go: slots that rest."""
+    return frozenset(held.spec.tlv_map for held in intent.retired_slots.values())
+
+
 def identity_of(intent: Intent, group: str) -> int:
     """Return the number that stands for a group on the wire."""
     identity = intent.groups[group].spec.identity
