@@ -34,6 +34,7 @@ from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
+from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 
@@ -94,6 +95,10 @@ class ControllerProcess:
         """Return how far the programming of a host is."""
         return self.reconciler.progress(host)
 
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
+        return self.reconciler.network_mtu(network)
+
     def work(self) -> Work:
         """Return what changes cost."""
         return self.reconciler.work()
@@ -133,7 +138,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
-        apps.add(GeneveApp, switches=reconciler)
+        packets = PacketExchange()
+        apps.add(GeneveApp, switches=reconciler, packets=packets)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
             await switches.listen_tcp(address or None, port)

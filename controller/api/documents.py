@@ -132,6 +132,7 @@ def _(document: OptionSchemaDocument, name: str, intent: Intent) -> OptionSchema
         direction=OptionDirection(document.direction),
         replaces=document.replaces,
         allow_registered=document.allow_registered,
+        profile=document.profile,
     )
 
 
@@ -211,10 +212,11 @@ def _(spec: OptionSchemaSpec, labels: dict[str, str], intent: Intent) -> OptionS
         class_=f"{layout.option_class:#06x}",
         type=layout.option_type,
         length=layout.length,
-        fields=[_field_document(field) for field in layout.fields],
+        fields=[field_document(field) for field in layout.fields],
         direction=spec.direction.value,
         replaces=spec.replaces,
         allow_registered=spec.allow_registered,
+        profile=spec.profile,
     )
 
 
@@ -264,7 +266,8 @@ def _field_names(kind: FieldKind, document: FieldDocument, at: str) -> Names:
     return tuple((name, bit) for bit, name in enumerate(flags or ()) if name)
 
 
-def _field_document(field: OptionField) -> FieldDocument:
+def field_document(field: OptionField) -> FieldDocument:
+    """Turn a field into the document that would make it."""
     document = FieldDocument(name=field.name, type=field.kind.value, offset=field.offset, bits=field.bits)
     if field.kind is FieldKind.ENUM:
         document.values = dict(field.names)

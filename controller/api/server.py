@@ -37,6 +37,8 @@ def create_app(backend: Controller) -> Litestar:
             handlers.Groups,
             handlers.Policies,
             apply,
+            handlers.option_profiles,
+            handlers.option_profile,
             handlers.tunnels,
             handlers.status,
             handlers.recompute,

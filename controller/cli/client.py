@@ -19,6 +19,7 @@ COLLECTIONS = {
     "option-policy": "option-policies",
     "group": "groups",
     "policy": "policies",
+    "option-profile": "option-profiles",
     "tunnel": "tunnels",
 }
 "Collection by kind."

@@ -173,6 +173,8 @@ class OptionSchemaSpec:
     "The schema of which this is the next version."
     allow_registered: bool = False
     "Lets the class lie outside IANA's experimental range 0xff00-0xffff."
+    profile: str | None = None
+    "The coexistence profile whose option this is, exactly as laid out there."
     slot: int | None = None
     "Index of tun_metadata, 0 to 63; given by the allocator, never by users."
 

@@ -170,6 +170,7 @@ def _encode_schema(spec: OptionSchemaSpec) -> dict[str, Input]:
         "allow_registered": spec.allow_registered,
         "direction": spec.direction.value,
         "replaces": spec.replaces,
+        "profile": spec.profile,
         "slot": spec.slot,
     }
 
@@ -248,6 +249,7 @@ def _decode_schema(row: Row) -> OptionSchemaSpec:
         direction=OptionDirection(row.text("direction") or OptionDirection.BOTH),
         replaces=row.text_or_none("replaces"),
         allow_registered=bool(row.number("allow_registered")),
+        profile=row.text_or_none("profile"),
         slot=row.number("slot"),
     )
 

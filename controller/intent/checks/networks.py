@@ -34,7 +34,7 @@ def settle(intent: Intent, name: str, spec: NetworkSpec) -> NetworkSpec:
     _check_options(intent, spec.options)
     if held is not None:
         _check_options_removed(intent, name, held.spec.options, spec.options)
-    check_network(intent, spec)
+    check_network(intent, name, spec)
     values = settle_values(intent, name, spec.options, spec.values, "/values")
     return replace(spec, vni=vni, values=values)
 
