@@ -135,6 +135,11 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
     )
 
 
+def resting_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return what every bridge had mapped and is to let go: slots that rest."""
+    return frozenset(held.spec.tlv_map for held in intent.retired_slots.values())
+
+
 def group_of(intent: Intent, port: PortSpec) -> int:
     """Return the identity of a port's group; 0 without one."""
     return 0 if port.group is None else identity_of(intent, port.group)

@@ -230,7 +230,7 @@ class Reconciler:
         if programmer is None:
             elsewhere = self._elsewhere(host)
             return elsewhere is not None and elsewhere.is_behind(host, revision)
-        if object_key in programmer.refusals.objects:
+        if programmer.refusal_of(object_key):
             return False
         return status.is_behind(programmer, revision)
 
@@ -282,7 +282,8 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        nothing = HostChange(tlv_maps=frozenset())
+        wanted, released = self.compiler.tlv_maps_of(change.name)
+        nothing = HostChange(tlv_maps=wanted, released=released)
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 
