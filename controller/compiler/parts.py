@@ -15,7 +15,7 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, pipeline_base, policy, tunnel
+from controller.compiler.features import flood, pipeline_base, policy, probes, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -178,7 +178,9 @@ def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     peer = seal_flows(tunnel.peer_flows(host.spec.endpoints), Feature.PEER, host.key)
     yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
     if situation.serves(host.name):
-        own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
+        endpoints = host.spec.endpoints
+        flows = (*tunnel.own_endpoint_flows(endpoints), *probes.own_endpoint_flows(endpoints))
+        own = seal_flows(flows, Feature.TUNNEL, host.key)
         here = shared_layer(LayerKind.HOST, host.name)
         yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)
 

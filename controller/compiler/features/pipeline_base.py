@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.compiler.features import neighbours
+from controller.compiler.features import neighbours, probes
 from controller.compiler.features.protocols import (
     ARP,
     ICMPV6,
@@ -30,9 +30,6 @@ from ovs_geneve.openflow.fields import (
     TUN_FLAGS,
 )
 from ovs_geneve.openflow.flow import Flow, Match
-
-_OAM = 1
-"FLOW_TNL_F_OAM, the O bit of RFC 8926 3.4 (OVS include/openvswitch/packets.h)."
 
 _RESERVED_MAC = 0x0180C2000000
 _RESERVED_MAC_MASK = 0xFFFFFFFFFFF0
@@ -60,11 +57,12 @@ def flows() -> Iterator[Flow]:
     yield from _unproved_sources()
     yield from _neighbour_discovery()
     yield neighbours.advertise_flow()
+    yield from probes.flows()
 
 
 def _oam_ends_here() -> Flow:
     # OVS does not act on the O bit by itself; RFC 8926 3.4: the payload is not for tenants.
-    match = Match.of((IN_PORT, TUNNEL_OFPORT), (TUN_FLAGS, _OAM, _OAM))
+    match = Match.of((IN_PORT, TUNNEL_OFPORT), (TUN_FLAGS, probes.OAM, probes.OAM))
     return Flow(table=Table.CLASSIFY, priority=Priority.OVERRIDE, match=match)
 
 
