@@ -15,6 +15,7 @@ from litestar.types import Message, Scope
 from controller.api import handlers, problems
 from controller.api.apply import apply
 from controller.api.backend import Controller
+from controller.api.probes import Probes
 from controller.errors import IntentError, StoreUnavailable
 
 MAX_BODY = 1 << 20
@@ -35,6 +36,7 @@ def create_app(backend: Controller) -> Litestar:
             handlers.OptionSchemas,
             handlers.OptionPolicies,
             apply,
+            Probes,
             handlers.tunnels,
             handlers.status,
             handlers.recompute,

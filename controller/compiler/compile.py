@@ -78,7 +78,7 @@ class Compiler:
         self._tlv_maps: frozenset[TlvMap] = frozenset()
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
-        self._compile((Part(PartKind.PIPELINE),))
+        self._compile((Part(PartKind.PIPELINE), Part(PartKind.PROBES)))
 
     @property
     def intent(self) -> Intent:

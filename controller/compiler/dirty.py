@@ -39,6 +39,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
                 yield Part(PartKind.POLICY, name)
             yield from _rekeyed_port(change, situation)
         case Kind.OPTION_SCHEMA:
+            yield Part(PartKind.PROBES)
             for network in {*old.networks_using(change.name), *new.networks_using(change.name)}:
                 yield from _network(network, old, situation)
         case Kind.OPTION_POLICY:

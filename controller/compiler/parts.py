@@ -27,7 +27,7 @@ from controller.compiler.fragments import (
 from controller.compiler.groups import GroupPurpose
 from controller.compiler.seats import Seats
 from controller.compiler.stencil import seal_flows
-from controller.compiler.views import NetworkView, network_view, policy_view, port_view
+from controller.compiler.views import NetworkView, network_view, policy_view, port_view, tlv_map
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Change, Kind, PolicyAction
 
@@ -36,6 +36,7 @@ class PartKind(StrEnum):
     """The kinds of part."""
 
     PIPELINE = "pipeline"
+    PROBES = "what becomes of probes"
     HOST = "host"
     NETWORK = "network"
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
@@ -171,6 +172,13 @@ def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
 
 
+def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
+    maps = sorted(tlv_map(situation.intent))
+    salt = b"".join(b"%d=%d/%d/%d;" % (m.index, m.option_class, m.option_type, m.length) for m in maps)
+    block = seal_flows(probes.flows(maps), Feature.PIPELINE, 0, salt)
+    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
+
+
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     host = situation.intent.hosts.get(part.name)
     if host is None:
@@ -275,6 +283,7 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
 
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
+    PartKind.PROBES: _probes,
     PartKind.HOST: _host,
     PartKind.NETWORK: _network,
     PartKind.REMOTE_GROUP: _remote_group,

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A shot as what a bridge is told to send, on the way that tenants' packets take. Pure."""
+"""A shot as what a bridge is told to send, on the way that tenants' packets take; and what bridges report. Pure."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 
 from controller.compiler.features.probes import OAM
 from controller.compiler.features.tunnel import to_endpoint
-from controller.prober.model import Leg, Shot, Target
+from controller.intent.model import Address
+from controller.prober.model import Leg, Shot, Sighting, Target
 from controller.prober.patterns import data_of, options_of
 from ovs_geneve.geneve.probe import Pattern, Probe, encode
 from ovs_geneve.openflow.actions import Action, SetField
-from ovs_geneve.openflow.fields import TUN_FLAGS, TUN_ID, tun_metadata
+from ovs_geneve.openflow.fields import TUN_FLAGS, TUN_ID, TUN_IPV6_SRC, TUN_SRC, tun_metadata
+from ovs_geneve.openflow.packet_in import PacketIn
 
 
 def frame(shot: Shot, run: int) -> bytes:
@@ -32,3 +35,14 @@ def _stamps(target: Target, pattern: Pattern) -> tuple[Action, ...]:
         for carried in options_of(target, pattern)
     ]
     return SetField(TUN_ID, target.vni), SetField(TUN_FLAGS, OAM), *options
+
+
+def sighting_of(packet: PacketIn) -> Sighting:
+    """Read what a bridge reported."""
+    fields = packet.fields
+    source: Address | None = None
+    if TUN_SRC in fields:
+        source = IPv4Address(fields[TUN_SRC])
+    elif TUN_IPV6_SRC in fields:
+        source = IPv6Address(fields[TUN_IPV6_SRC])
+    return Sighting(frame=packet.data, vni=fields.get(TUN_ID, 0), source=source, options=packet.options)

@@ -68,7 +68,7 @@ def _problem(carried: Carried, want: bytes, sighting: Sighting, where: str) -> s
             f"the TLV map of {where} is not ours"
         )
     if got is None:
-        return f"not seen at {where}, which has no option in tun_metadata{carried.slot}"
+        return f"not seen at {where}: its TLV map, or that of the sender, lacks tun_metadata{carried.slot}"
     if len(got) != len(want):
         return f"{len(got)} bytes in tun_metadata{carried.slot} at {where}: want {len(want)}"
     return f"at {where} " + ", ".join(_fields(carried.layout, want, got))

@@ -4,11 +4,11 @@
      0                   1                   2                   3
      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
     +---------------------------------------------------------------+
-    |      destination: REQUEST 06:76:67:70:72:01                   |
+    |      destination 06:76:67:70:72:… 01: a request, 02: an echo  |
     |                               +-------------------------------+
-    |      or ECHO 06:76:67:70:72:02|                               |
+    |      03, 04: without options  |                               |
     +-------------------------------+                               |
-    |      source: SENDER 06:76:67:70:72:00                         |
+    |      source 06:76:67:70:72:00                                 |
     +-------------------------------+---------------+---------------+
     |   EtherType 0x88b5            |   magic "gp"                  |
     +---------------+---------------+-------------------------------+
@@ -24,7 +24,8 @@
 
 EtherType: IEEE Std 802 Local Experimental EtherType 1, so that it collides with no protocol. The addresses are unicast
 and locally administered. A flow turns a request into its echo: it can write the destination, not what is behind it.
-The frame is carried in GENEVE with the O bit (RFC 8926 3.4), and no flow leads it to a port.
+The frame is carried in GENEVE with the O bit (RFC 8926 3.4), and no flow leads it to a port. Frames that go without
+options have addresses of their own: what a datapath remembers of a packet without options may fit one that has some.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ ETHERTYPE = 0x88B5
 
 REQUEST_MAC = 0x067667707201
 ECHO_MAC = 0x067667707202
+BARE_REQUEST_MAC = 0x067667707203
+BARE_ECHO_MAC = 0x067667707204
 SENDER_MAC = 0x067667707200
 
 VERSION = 1
@@ -51,7 +54,7 @@ MIN_SIZE = 64
 MAX_SIZE = 0xFFFF
 
 _HEADER = Struct("!6s6sH2sBBHQI")
-_MACS = {mac: mac.to_bytes(6) for mac in (REQUEST_MAC, ECHO_MAC, SENDER_MAC)}
+_SENDER = SENDER_MAC.to_bytes(6)
 _FILLING = bytes(range(256)) * (MAX_SIZE // 256 + 1)
 
 
@@ -63,6 +66,15 @@ class Pattern(IntEnum):
     VALUE = 1
     COMPLEMENT = 2
     "Every bit that VALUE has set is clear, and the other way round."
+
+
+_DESTINATIONS = {
+    (False, False): REQUEST_MAC.to_bytes(6),
+    (True, False): ECHO_MAC.to_bytes(6),
+    (False, True): BARE_REQUEST_MAC.to_bytes(6),
+    (True, True): BARE_ECHO_MAC.to_bytes(6),
+}
+"By whether it is an echo, and whether it has no options."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +100,8 @@ class Probe:
 def encode(probe: Probe) -> bytes:
     """Return the frame."""
     header = _HEADER.pack(
-        _MACS[ECHO_MAC if probe.echo else REQUEST_MAC],
-        _MACS[SENDER_MAC],
+        _DESTINATIONS[probe.echo, probe.pattern is Pattern.BARE],
+        _SENDER,
         ETHERTYPE,
         MAGIC,
         VERSION,
@@ -106,14 +118,10 @@ def decode(frame: bytes) -> Probe:
     if len(frame) < _HEADER.size:
         raise DecodeError("probe", f"{len(frame)} bytes: want at least {_HEADER.size}")
     destination, source, ethertype, magic, version, pattern, size, run, sequence = _HEADER.unpack_from(frame)
-    if (ethertype, magic, source) != (ETHERTYPE, MAGIC, _MACS[SENDER_MAC]):
+    if (ethertype, magic, source) != (ETHERTYPE, MAGIC, _SENDER):
         raise DecodeError("probe", "neither EtherType, magic nor source address of a probe")
     if version != VERSION:
         raise DecodeError("probe version", f"{version}: want {VERSION}")
-    if destination not in (_MACS[REQUEST_MAC], _MACS[ECHO_MAC]):
-        raise DecodeError(
-            "probe destination", f"{destination.hex(':')}: want that of a request or of an echo"
-        )
     if size != len(frame) or size < MIN_SIZE:
         raise DecodeError("probe size", f"it says {size} bytes, {len(frame)} came")
     if frame[_HEADER.size :] != _FILLING[: size - _HEADER.size]:
@@ -122,5 +130,10 @@ def decode(frame: bytes) -> Probe:
         known = Pattern(pattern)
     except ValueError as error:
         raise DecodeError("probe pattern", f"{pattern} is none") from error
-    echo = destination == _MACS[ECHO_MAC]
+    bare = known is Pattern.BARE
+    echo = destination == _DESTINATIONS[True, bare]
+    if destination != _DESTINATIONS[echo, bare]:
+        raise DecodeError(
+            "probe destination", f"{destination.hex(':')}: want that of a request or of an echo"
+        )
     return Probe(run=run, sequence=sequence, pattern=known, size=size, echo=echo)

@@ -39,7 +39,18 @@ PURE = (
     "controller/intent/checks",
     *(
         f"controller/prober/{name}.py"
-        for name in ("inquiry", "model", "pace", "packet", "patterns", "plan", "run", "verdicts")
+        for name in (
+            "bridges",
+            "inquiry",
+            "model",
+            "pace",
+            "packet",
+            "patterns",
+            "plan",
+            "ports",
+            "run",
+            "verdicts",
+        )
     ),
     "controller/reconciler/bindings.py",
     "controller/reconciler/plan.py",

@@ -104,7 +104,9 @@ def problems(result):
 def test_an_option_is_absent():
     result = only(Network(alter=slots(s0=None)))
     assert result.verdict is Verdict.OPTIONS
-    assert problems(result) == {"context": "not seen at hv2, which has no option in tun_metadata0"}
+    assert problems(result) == {
+        "context": "not seen at hv2: its TLV map, or that of the sender, lacks tun_metadata0"
+    }
     assert "context: not seen" in result.reason
 
 
