@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -19,6 +21,7 @@ from controller.api.server import create_app
 from controller.app import GeneveApp
 from controller.collector import Collector
 from controller.compiler.compile import recompute
+from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
 from controller.intent.commands import Delete, Put
@@ -27,6 +30,8 @@ from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
+from controller.prober.bridges import FleetBridges
+from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Condition, HostProgress, Work
@@ -51,12 +56,18 @@ class ControllerProcess:
     version = version("ovs-geneve")
 
     def __init__(
-        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: HostDatabases
+        self,
+        service: IntentService,
+        binder: Binder,
+        reconciler: Reconciler,
+        hosts: HostDatabases,
+        prober: Prober,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
         self.reconciler = reconciler
+        self.prober = prober
 
     @property
     def intent(self) -> Intent:
@@ -140,6 +151,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         hosts.events = reconciler
         packets = PacketExchange()
         apps.add(GeneveApp, switches=reconciler, packets=packets)
+        prober = _prober(service, reconciler, packets)
+        stack.push_async_callback(prober.stop)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
             await switches.listen_tcp(address or None, port)
@@ -156,7 +169,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             stack.push_async_callback(keeper.stop)
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts)
+        yield ControllerProcess(service, binder, reconciler, hosts, prober)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -167,6 +180,21 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     database = EmbeddedDatabase(settings.state_directory, settings.store_listen)
     await stack.enter_async_context(database)
     return database.remote
+
+
+def _prober(service: IntentService, reconciler: Reconciler, packets: PacketExchange) -> Prober:
+    """Give the prober its way to the bridges."""
+    bridges = FleetBridges(reconciler)
+    prober = Prober(
+        bridges,
+        lambda: service.intent,
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        draw=lambda: secrets.randbits(64),
+    )
+    bridges.sighted = prober.sighted
+    packets.register(Punt.PROBE, bridges)
+    return prober
 
 
 def _share_hosts(

@@ -11,6 +11,7 @@ from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
+from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
 
@@ -19,6 +20,7 @@ class Controller(Protocol):
     """The running controller (`controller.process.ControllerProcess`)."""
 
     version: str
+    prober: Prober
 
     @property
     def intent(self) -> Intent:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "get": "controller.cli.objects",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",
+    "verify": "controller.cli.verify",
 }
 "Where each command is defined, under its own name."
 

@@ -80,7 +80,7 @@ class Compiler:
         "Mappings that were ours and that every bridge is to let go."
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
-        self._compile((Part(PartKind.PIPELINE),))
+        self._compile((Part(PartKind.PIPELINE), Part(PartKind.PROBES)))
 
     @property
     def intent(self) -> Intent:

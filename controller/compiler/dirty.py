@@ -39,6 +39,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
                 yield Part(PartKind.POLICY, name)
             yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
+            yield Part(PartKind.PROBES)
             yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, gwlb, option_firewall, pipeline_base, policy, tunnel
+from controller.compiler.features import flood, gwlb, option_firewall, pipeline_base, policy, probes, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -36,6 +36,7 @@ from controller.compiler.views import (
     port_view,
     slot_of,
     slots_salt,
+    tlv_map,
 )
 from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
@@ -47,6 +48,7 @@ class PartKind(StrEnum):
     """The kinds of part."""
 
     PIPELINE = "pipeline"
+    PROBES = "what becomes of probes"
     HOST = "host"
     NETWORK = "network"
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
@@ -185,6 +187,13 @@ def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
 
 
+def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
+    maps = sorted(tlv_map(situation.intent))
+    salt = b"".join(b"%d=%d/%d/%d;" % (m.index, m.option_class, m.option_type, m.length) for m in maps)
+    block = seal_flows(probes.flows(maps), Feature.PIPELINE, 0, salt)
+    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
+
+
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     host = situation.intent.hosts.get(part.name)
     if host is None:
@@ -192,7 +201,9 @@ def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     peer = seal_flows(tunnel.peer_flows(host.spec.endpoints), Feature.PEER, host.key)
     yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
     if situation.serves(host.name):
-        own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
+        endpoints = host.spec.endpoints
+        flows = (*tunnel.own_endpoint_flows(endpoints), *probes.own_endpoint_flows(endpoints))
+        own = seal_flows(flows, Feature.TUNNEL, host.key)
         here = shared_layer(LayerKind.HOST, host.name)
         yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)
 
@@ -329,6 +340,7 @@ def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed
 
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
+    PartKind.PROBES: _probes,
     PartKind.HOST: _host,
     PartKind.NETWORK: _network,
     PartKind.REMOTE_GROUP: _remote_group,

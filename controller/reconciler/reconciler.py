@@ -154,6 +154,22 @@ class Reconciler:
         if programmer is not None:
             programmer.disconnect(channel)
 
+    def channel(self, host: str) -> SwitchChannel | None:
+        """Return the way to a host's bridge; None while it is not connected, or not ours."""
+        facts = self._facts(host)
+        if facts is None or self._host_of.get(facts.dpid) != host:
+            return None
+        return self._channels.get(facts.dpid)
+
+    def channels(self) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of our hosts that are connected, by host."""
+        found = ((host, self._channels.get(dpid)) for dpid, host in self._host_of.items())
+        return {host: channel for host, channel in found if channel is not None}
+
+    def host_of_bridge(self, dpid: int) -> str | None:
+        """Return whose bridge it is; None for one that is not ours."""
+        return self._host_of.get(dpid)
+
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
