@@ -141,6 +141,15 @@ class Reconciler:
         if programmer is not None:
             programmer.disconnect(channel)
 
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
+
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
@@ -268,7 +277,7 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        nothing = HostChange(tlv_maps=frozenset())
+        nothing = HostChange(tlv_maps=frozenset(), meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 
