@@ -161,10 +161,14 @@ class Reconciler:
             return None
         return self._channels.get(facts.dpid)
 
-    def channels(self) -> dict[str, SwitchChannel]:
-        """Return the ways to the bridges of our hosts that are connected, by host."""
-        found = ((host, self._channels.get(dpid)) for dpid, host in self._host_of.items())
-        return {host: channel for host, channel in found if channel is not None}
+    def channels(self, hosts: Iterable[str] | None = None) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here, of all of them by default, by host."""
+        wanted = self._host_of.values() if hosts is None else frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
 
     def host_of_bridge(self, dpid: int) -> str | None:
         """Return whose bridge it is; None for one that is not ours."""
@@ -299,7 +303,7 @@ class Reconciler:
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
         wanted, released = self.compiler.tlv_maps_of(change.name)
-        nothing = HostChange(tlv_maps=wanted, released=released)
+        nothing = HostChange(tlv_maps=wanted, released=released, meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 
