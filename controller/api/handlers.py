@@ -11,7 +11,7 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
-from controller.api import schema
+from controller.api import rule_schema, schema
 from controller.api.backend import Controller
 from controller.api.body import CheckBody
 from controller.api.documents import to_spec
@@ -201,8 +201,28 @@ class OptionPolicies(Collection):
     path = "/option-policies"
     kind = Kind.OPTION_POLICY
     tags = ("option-policies",)
-    signature_namespace = {"Document": schema.OptionPolicyDocument}
-    before_request = CheckBody(schema.OptionPolicyDocument)
+    signature_namespace = {"Document": rule_schema.OptionPolicyDocument}
+    before_request = CheckBody(rule_schema.OptionPolicyDocument)
+
+
+class Groups(Collection):
+    """Ports that have the same rights."""
+
+    path = "/groups"
+    kind = Kind.GROUP
+    tags = ("groups",)
+    signature_namespace = {"Document": rule_schema.GroupDocument}
+    before_request = CheckBody(rule_schema.GroupDocument)
+
+
+class Policies(Collection):
+    """Who may talk to a group."""
+
+    path = "/policies"
+    kind = Kind.POLICY
+    tags = ("policies",)
+    signature_namespace = {"Document": rule_schema.PolicyDocument}
+    before_request = CheckBody(rule_schema.PolicyDocument)
 
 
 @get("/option-profiles", summary="Option profiles", tags=["option-schemas"])

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-Labels = Annotated[dict[str, str], Meta(description="For filtering lists; no meaning to the controller.")]
+from controller.api.rule_schema import GroupDocument, Labels, OptionPolicyDocument, PolicyDocument
+
 OptionValues = Annotated[
     dict[str, dict[str, int | str | list[str]]],
     Meta(
@@ -55,6 +56,9 @@ class HostDocument(_Document, kw_only=True):
     bridge: str = "br-int"
     datapath: Literal["auto", "system", "netdev"] = "auto"
     tunnel: TunnelDocument = field(default_factory=TunnelDocument)
+    underlay_mtu: Annotated[
+        int, Meta(description="Bytes of the largest IP packet that the underlay carries from here.")
+    ] = 1500
 
 
 class NetworkDocument(_Document, kw_only=True):
@@ -65,6 +69,13 @@ class NetworkDocument(_Document, kw_only=True):
         default_factory=list
     )
     values: OptionValues = field(default_factory=dict)
+    mtu: Annotated[
+        int | None,
+        Meta(description="What it must carry at least; null takes what hosts and options leave."),
+    ] = None
+    inner_vlan: Annotated[
+        Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
+    ] = "forbid"
 
 
 class PortDocument(_Document, kw_only=True):
@@ -79,6 +90,7 @@ class PortDocument(_Document, kw_only=True):
         str | None, Meta(description="external_ids:iface-id of its OVS interface; its name by default.")
     ] = None
     options: OptionValues = field(default_factory=dict)
+    group: Annotated[str | None, Meta(description="The group that its packets say they are of.")] = None
 
 
 class FieldDocument(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -108,6 +120,13 @@ class OptionSchemaDocument(_Document, kw_only=True):
     type: Annotated[int | str, Meta(description="Bit 7 set means critical.")]
     length: Annotated[int, Meta(description="Bytes of data: a multiple of 4, at most 124.")]
     fields: list[FieldDocument] = field(default_factory=list)
+    direction: Annotated[
+        Literal["both", "send", "receive"],
+        Meta(description="send: stamped, matched by no policy; receive: matched, stamped by no port."),
+    ] = "both"
+    replaces: Annotated[
+        str | None, Meta(description="The schema of which this is the next version, of the same class.")
+    ] = None
     allow_registered: Annotated[
         bool, Meta(description="Lets the class lie outside IANA's experimental range.")
     ] = False
@@ -119,39 +138,21 @@ class OptionSchemaDocument(_Document, kw_only=True):
     ] = None
 
 
-class SelectorDocument(Struct, forbid_unknown_fields=True):
-    """Which ports a policy is about; without a port all of the network."""
-
-    port: str | None = None
-
-
-class MatchDocument(Struct, forbid_unknown_fields=True):
-    """What packets a policy is about."""
-
-    option: Annotated[
-        dict[str, int | str],
-        Meta(description="SCHEMA.FIELD to VALUE or VALUE/MASK.", examples=[{"context.tier": "2/0xff"}]),
-    ] = field(default_factory=dict)
-
-
-class OptionPolicyDocument(_Document, kw_only=True):
-    """Lets traffic to ports in, or drops it, by its options."""
-
-    network: str
-    priority: int = 100
-    direction: Literal["ingress"] = "ingress"
-    to: SelectorDocument = field(default_factory=SelectorDocument)
-    match: MatchDocument = field(default_factory=MatchDocument)
-    action: Literal["allow", "drop"]
-
-
-Document = HostDocument | NetworkDocument | PortDocument | OptionSchemaDocument | OptionPolicyDocument
+Document = (
+    HostDocument
+    | NetworkDocument
+    | PortDocument
+    | OptionSchemaDocument
+    | OptionPolicyDocument
+    | GroupDocument
+    | PolicyDocument
+)
 
 
 class NameDocument(Struct):
     """What a document of a bulk request has besides the keys of its kind."""
 
-    kind: Literal["host", "network", "port", "option-schema", "option-policy"]
+    kind: Literal["host", "network", "port", "option-schema", "option-policy", "group", "policy"]
     name: str
 
 
@@ -170,6 +171,8 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     "port": PortDocument,
     "option-schema": OptionSchemaDocument,
     "option-policy": OptionPolicyDocument,
+    "group": GroupDocument,
+    "policy": PolicyDocument,
 }
 "The document of each kind."
 
@@ -208,6 +211,8 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     conditions: list[ConditionView]
     host: str | UnsetType | None = UNSET
     "Of a port: where it is plugged."
+    mtu: int | UnsetType | None = UNSET
+    "Of a network and its ports: bytes of the largest IP packet that fits between any two hosts."
     overhead: int | UnsetType = UNSET
     "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
     slot: int | UnsetType = UNSET

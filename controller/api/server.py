@@ -34,6 +34,8 @@ def create_app(backend: Controller) -> Litestar:
             handlers.Ports,
             handlers.OptionSchemas,
             handlers.OptionPolicies,
+            handlers.Groups,
+            handlers.Policies,
             apply,
             handlers.option_profiles,
             handlers.option_profile,

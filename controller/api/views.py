@@ -49,7 +49,15 @@ OUTER_IPV4 = 50
 
 _OPTION_HEADER = 4
 
-SHOWN = (Kind.HOST, Kind.NETWORK, Kind.PORT, Kind.OPTION_SCHEMA, Kind.OPTION_POLICY)
+SHOWN = (
+    Kind.HOST,
+    Kind.NETWORK,
+    Kind.PORT,
+    Kind.OPTION_SCHEMA,
+    Kind.OPTION_POLICY,
+    Kind.GROUP,
+    Kind.POLICY,
+)
 
 
 def object_view(controller: Controller, held: AnyObject) -> ObjectView[Document]:
@@ -73,7 +81,9 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
     match held.spec:
         case PortSpec():
             view.host = controller.intent.host_of(held.name)
+            view.mtu = controller.network_mtu(held.spec.network)
         case NetworkSpec(options=options):
+            view.mtu = controller.network_mtu(held.name)
             layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
             view.overhead = OUTER_IPV4 + sum(_OPTION_HEADER + layout.length for layout in layouts)
             view.lint = _findings(lint_set(layouts))

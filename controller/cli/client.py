@@ -18,6 +18,8 @@ COLLECTIONS = {
     "option-schema": "option-schemas",
     "option-policy": "option-policies",
     "option-profile": "option-profiles",
+    "group": "groups",
+    "policy": "policies",
     "tunnel": "tunnels",
 }
 "Collection by kind."

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from controller.compiler.parts import Part, PartKind, Situation
 from controller.compiler.seats import Seat
 from controller.intent.intent import Intent
-from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec
+from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
 
 
 def ports_to_seat(changes: Iterable[Change], old: Intent, new: Intent) -> Iterator[str]:
@@ -43,7 +43,12 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
                 yield from _network(network, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
-        case Kind.BINDING:
+        case Kind.GROUP:
+            for port in {*old.members_of(change.name), *new.members_of(change.name)}:
+                yield from _port(port)
+        case Kind.ROLLOUT:
+            yield from _network(_network_of_rollout(change), old, situation)
+        case Kind.POLICY | Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
             pass
 
 
@@ -108,6 +113,13 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     yield from parts_of_membership(name, situation)
     for host in situation.served_hosts_of(name):
         yield Part(PartKind.LOCAL_GROUP, name, host)
+
+
+def _network_of_rollout(change: Change) -> str:
+    one = change.new or change.old
+    assert one is not None
+    assert isinstance(one.spec, RolloutSpec)
+    return one.spec.network
 
 
 def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:

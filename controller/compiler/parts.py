@@ -74,7 +74,7 @@ class Situation:
         """Take the next intent."""
         self.intent = intent
         kinds = {change.kind for change in changes}
-        if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA)):
+        if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA, Kind.ROLLOUT)):
             self._networks.clear()
         if Kind.HOST in kinds:
             self._families.clear()
@@ -226,7 +226,7 @@ def _port(part: Part, situation: Situation) -> Iterator[Placed]:
     if port is None or not situation.served_hosts_of(port.spec.network):
         return
     network = situation.network(port.spec.network)
-    view = port_view(port, network)
+    view = port_view(intent, port, network)
     layer = shared_layer(LayerKind.NETWORK, port.spec.network)
     yield layer, Fragment(FragmentId(Feature.NEIGHBOURS, port.name), port_flows.answers(view))
 
@@ -250,7 +250,7 @@ def _local(part: Part, situation: Situation) -> Iterator[Placed]:
         return
     ofport = situation.ofports.get(seat.host, {}).get(port.spec.interface_id or port.name)
     if ofport is not None:
-        block = port_flows.local(port_view(port, situation.network(seat.network)), ofport)
+        block = port_flows.local(port_view(situation.intent, port, situation.network(seat.network)), ofport)
         here = shared_layer(LayerKind.HOST, seat.host)
         yield here, Fragment(FragmentId(Feature.LOCAL, port.name), block)
 

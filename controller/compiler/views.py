@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
     NetworkSpec,
     Object,
+    OptionDirection,
     OptionMatch,
     OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
     PolicyAction,
     PortSpec,
+    RolloutStage,
     link_local,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
@@ -34,7 +37,9 @@ class NetworkView:
     key: int
     vni: int
     options: tuple[Object[OptionSchemaSpec], ...]
-    "In slot order, which is the order on the wire."
+    "What its packets may carry, in slot order, which is the order on the wire."
+    stamped: tuple[Object[OptionSchemaSpec], ...]
+    "Those of them that ports put on every packet."
     values: tuple[OptionValue, ...]
     salt: bytes
     "What the options' slots stand for: flows that use a slot change when its meaning does."
@@ -69,19 +74,26 @@ class PolicyView:
 
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
-    schemas = sorted([intent.option_schemas[name] for name in network.spec.options], key=slot_of)
+    rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
+    arriving = {one.schema for one in rollouts if one.incoming and one.stage is not RolloutStage.SENDERS}
+    leaving = {one.schema for one in rollouts if not one.incoming and one.stage is RolloutStage.SENDERS}
+    schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
+    unsent = arriving | leaving
     return NetworkView(
         key=network.key,
         vni=network.spec.vni or 0,
         options=tuple(schemas),
+        stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
         values=network.spec.values,
         salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
     )
 
 
-def port_view(port: Object[PortSpec], network: NetworkView) -> PortView:
+def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> PortView:
     """Resolve a port of a network."""
     values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
+    if port.spec.group is not None:
+        values[IDENTITY, GROUP_FIELD] = identity_of(intent, port.spec.group)
     addresses = port.spec.addresses
     return PortView(
         key=port.key,
@@ -89,7 +101,7 @@ def port_view(port: Object[PortSpec], network: NetworkView) -> PortView:
         mac=port.spec.mac,
         ipv4=tuple([int(a) for a in addresses if isinstance(a, IPv4Address)]),
         ipv6=_with_link_local(port.spec.mac, addresses),
-        stamps=tuple([_stamp(schema, values) for schema in network.options]),
+        stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
     )
 
@@ -119,6 +131,17 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
         )
         for schema in intent.option_schemas.values()
     )
+
+
+def identity_of(intent: Intent, group: str) -> int:
+    """Return the number that stands for a group on the wire."""
+    identity = intent.groups[group].spec.identity
+    assert identity is not None, "the allocator gave every stored group its identity"
+    return identity
+
+
+def _is_sent(schema: Object[OptionSchemaSpec]) -> bool:
+    return schema.spec.direction is not OptionDirection.RECEIVE
 
 
 def slot_of(schema: Object[OptionSchemaSpec]) -> int:

@@ -15,8 +15,11 @@ from ovs_geneve.openflow.actions import (
     Action,
     Clone,
     Controller,
+    Ct,
+    CtClear,
     DecTtl,
     DeleteField,
+    FieldBits,
     Group,
     Meter,
     Move,
@@ -26,6 +29,7 @@ from ovs_geneve.openflow.actions import (
     PushVlan,
     Resubmit,
     SetField,
+    SetQueue,
 )
 from ovs_geneve.openflow.fields import HEADER_SIZE, Field
 
@@ -34,6 +38,7 @@ NX_VENDOR_ID = 0x00002320
 _OFPAT_OUTPUT = 0
 _OFPAT_PUSH_VLAN = 17
 _OFPAT_POP_VLAN = 18
+_OFPAT_SET_QUEUE = 21
 _OFPAT_GROUP = 22
 _OFPAT_DEC_NW_TTL = 24
 _OFPAT_SET_FIELD = 25
@@ -43,14 +48,20 @@ _OFPAT_EXPERIMENTER = 0xFFFF
 
 _NXAST_RESUBMIT_TABLE = 14
 _NXAST_OUTPUT_REG = 15
+_NXAST_CT = 35
 _NXAST_CONTROLLER2 = 37
 _NXAST_CLONE = 42
+_NXAST_CT_CLEAR = 43
 _NXAST_DELETE_FIELD = 50
 
 _NXAC2PT_MAX_LEN = 0
 _NXAC2PT_CONTROLLER_ID = 1
 _NXAC2PT_USERDATA = 3
 _NXAC2PT_METER_ID = 5
+
+_NX_CT_F_COMMIT = 1
+_NX_CT_F_FORCE = 2
+_NX_CT_RECIRC_NONE = 0xFF
 
 _OFPP_IN_PORT_16 = 0xFFF8
 "NXAST_RESUBMIT_TABLE has OpenFlow 1.0's 16-bit ports; OFPP_IN_PORT keeps the packet's own."
@@ -63,6 +74,7 @@ _COPY = struct.Struct("!HHHHH2x4s4s4x")
 _RESUBMIT = struct.Struct("!HHIHHB3x")
 _OUTPUT_REG = struct.Struct("!HHIHH4sH6x")
 _DELETE_FIELD = struct.Struct("!HHIH4s10x")
+_CT = struct.Struct("!HHIHH4sHB3xH")
 _NICIRA = struct.Struct("!HHIH6x")
 _PROPERTY = struct.Struct("!HH")
 _ACTION = struct.Struct("!HH")
@@ -107,7 +119,7 @@ def _output(action: Output) -> bytes:
 
 
 def _output_field(action: OutputField) -> bytes:
-    bits = action.offset << 6 | action.width - 1
+    bits = _offset_and_bits(action.offset, action.width)
     return _OUTPUT_REG.pack(
         _OFPAT_EXPERIMENTER, 24, NX_VENDOR_ID, _NXAST_OUTPUT_REG, bits, action.field.header, 0
     )
@@ -150,6 +162,10 @@ def _meter(action: Meter) -> bytes:
     return _NUMBER.pack(_OFPAT_METER, 8, action.meter_id)
 
 
+def _set_queue(action: SetQueue) -> bytes:
+    return _NUMBER.pack(_OFPAT_SET_QUEUE, 8, action.queue_id)
+
+
 def _delete_field(action: DeleteField) -> bytes:
     return _DELETE_FIELD.pack(_OFPAT_EXPERIMENTER, 24, NX_VENDOR_ID, _NXAST_DELETE_FIELD, action.field.header)
 
@@ -168,8 +184,39 @@ def _controller(action: Controller) -> bytes:
     return _nicira(_NXAST_CONTROLLER2, properties)
 
 
+def _ct(action: Ct) -> bytes:
+    body = encode_actions(action.actions)
+    flags = _NX_CT_F_COMMIT * action.commit | _NX_CT_F_FORCE * action.force
+    source, zone = b"", action.zone
+    if isinstance(zone, FieldBits):
+        source, zone = zone.field.header, _offset_and_bits(zone.offset, zone.bits)
+    return (
+        _CT.pack(
+            _OFPAT_EXPERIMENTER,
+            _CT.size + len(body),
+            NX_VENDOR_ID,
+            _NXAST_CT,
+            flags,
+            source,
+            zone,
+            _NX_CT_RECIRC_NONE if action.table is None else action.table,
+            0,  # no application-layer gateway
+        )
+        + body
+    )
+
+
+def _ct_clear(action: CtClear) -> bytes:
+    return _nicira(_NXAST_CT_CLEAR, b"")
+
+
 def _clone(action: Clone) -> bytes:
     return _nicira(_NXAST_CLONE, encode_actions(action.actions))
+
+
+def _offset_and_bits(offset: int, bits: int) -> int:
+    """Write a range of bits as Nicira's actions do (ofs_nbits)."""
+    return offset << 6 | bits - 1
 
 
 def _property(kind: int, data: bytes) -> bytes:
@@ -196,6 +243,9 @@ _ENCODERS: Mapping[type, Callable[[Any], bytes]] = {
     Controller: _controller,
     DeleteField: _delete_field,
     Meter: _meter,
+    SetQueue: _set_queue,
+    Ct: _ct,
+    CtClear: _ct_clear,
     Clone: _clone,
 }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ovs_geneve.errors import EncodeError
-from ovs_geneve.openflow.fields import Field
+from ovs_geneve.openflow.fields import CT_LABEL, CT_MARK, Field
 
 OFPP_IN_PORT = 0xFFFFFFF8
 "Output to the port that the packet came from: the only way to send it back there."
@@ -21,6 +21,12 @@ WHOLE_PACKET = 0xFFFF
 "OFPCML_NO_BUFFER: the whole packet goes to the controller."
 
 ETHERTYPE_VLAN = 0x8100
+
+MAX_ZONE = 0xFFFF
+ZONE_BITS = 16
+
+_NO_TABLE = 0xFF
+"OFPTT_ALL: what NXAST_CT writes where the packet does not come back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,64 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class SetQueue:
+    """Choose the queue of the ports that the packet leaves by (OFPAT_SET_QUEUE)."""
+
+    queue_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FieldBits:
+    """Some bits of a field, where an action reads a number from the packet's own state."""
+
+    field: Field
+    offset: int
+    bits: int
+
+    def __post_init__(self) -> None:
+        _check_bits(self.field, self.offset, self.bits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ct:
+    """Give the packet to connection tracking (NXAST_CT). Only packets of IPv4 and IPv6: the match says so.
+
+    The packet goes on untracked; with `table` a copy of it comes back there with its ct_state.
+    """
+
+    zone: int | FieldBits = 0
+    "A number, or 16 bits of a field that hold it."
+    commit: bool = False
+    "Remember the connection: until then it stays new."
+    force: bool = False
+    "Where the connection came the other way round, forget it and begin anew."
+    table: int | None = None
+    actions: tuple[SetField, ...] = ()
+    "What is written to ct_mark and ct_label of the connection."
+
+    def __post_init__(self) -> None:
+        if isinstance(self.zone, FieldBits):
+            if self.zone.bits != ZONE_BITS:
+                raise EncodeError("ct zone", f"{self.zone.bits} bits of {self.zone.field.name}: want 16")
+        elif not 0 <= self.zone <= MAX_ZONE:
+            raise EncodeError("ct zone", f"{self.zone}: want at most {MAX_ZONE}")
+        if self.table is not None and not 0 <= self.table < _NO_TABLE:
+            raise EncodeError("ct table", f"{self.table}: want at most {_NO_TABLE - 1}")
+        if self.force and not self.commit:
+            raise EncodeError("ct", "force is for a connection that is committed")
+        if self.actions and not self.commit:
+            raise EncodeError("ct", "mark and label are those of a connection that is committed")
+        for action in self.actions:
+            if action.field not in (CT_MARK, CT_LABEL):
+                raise EncodeError("ct", f"{action.field.name}: only ct_mark and ct_label can be set here")
+
+
+@dataclass(frozen=True, slots=True)
+class CtClear:
+    """Forget what connection tracking said of the packet (NXAST_CT_CLEAR)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clone:
     """Apply actions to a copy of the packet; afterwards it is as before (NXAST_CLONE)."""
 
@@ -165,6 +229,9 @@ Action: TypeAlias = (
     | Controller
     | DeleteField
     | Meter
+    | SetQueue
+    | Ct
+    | CtClear
     | Clone
 )
 

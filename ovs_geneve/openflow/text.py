@@ -17,8 +17,11 @@ from ovs_geneve.openflow.actions import (
     Action,
     Clone,
     Controller,
+    Ct,
+    CtClear,
     DecTtl,
     DeleteField,
+    FieldBits,
     Group,
     Meter,
     Move,
@@ -28,6 +31,7 @@ from ovs_geneve.openflow.actions import (
     PushVlan,
     Resubmit,
     SetField,
+    SetQueue,
 )
 from ovs_geneve.openflow.fields import ETH_TYPE, IP_PROTO, REGS, XREGS, Field, Form
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match, Term
@@ -209,6 +213,8 @@ def _action(action: Action, tables: TableNames) -> str:
     if isinstance(action, Resubmit):
         port = "" if action.in_port is None else _port(action.in_port)
         return f"resubmit({port},{_table(action.table, tables)})"
+    if isinstance(action, Ct):
+        return _ct(action, tables)
     if isinstance(action, Clone):
         return f"clone({render_actions(action.actions, tables)})"
     return _RENDERERS[type(action)](action)
@@ -217,6 +223,9 @@ def _action(action: Action, tables: TableNames) -> str:
 def _set_field(action: SetField) -> str:
     field, value, mask = action.field, action.value, action.mask
     number = _number(field, value)
+    if field.form is Form.TUNNEL_FLAGS:
+        # One flag has no mask: ovs-ofctl reads the names of those that are set, not a number.
+        number, mask = "|".join(_TUNNEL_FLAGS) if value else "0", None
     if mask is not None:
         number = f"{number}/{_number(field, mask, of_mask=True)}"
     return f"set_field:{number}->{field.name}"
@@ -225,6 +234,22 @@ def _set_field(action: SetField) -> str:
 def _move(action: Move) -> str:
     source = _bits(action.source, action.source_offset, action.bits)
     return f"move:{source}->{_bits(action.destination, action.destination_offset, action.bits)}"
+
+
+def _ct(action: Ct, tables: TableNames) -> str:
+    parts = ["commit"] if action.commit else []
+    if action.force:
+        parts.append("force")
+    if action.table is not None:
+        parts.append(f"table={_table(action.table, tables)}")
+    zone = action.zone
+    if isinstance(zone, FieldBits):
+        parts.append(f"zone={_bits(zone.field, zone.offset, zone.bits)}")
+    elif zone:
+        parts.append(f"zone={zone}")
+    if action.actions:
+        parts.append(f"exec({render_actions(action.actions)})")
+    return f"ct({','.join(parts)})"
 
 
 def _controller(action: Controller) -> str:
@@ -255,4 +280,6 @@ _RENDERERS: Mapping[type, Callable[[Any], str]] = {
     Controller: _controller,
     DeleteField: lambda action: f"delete_field:{action.field.name}",
     Meter: lambda action: f"meter:{action.meter_id}",
+    SetQueue: lambda action: f"set_queue:{action.queue_id}",
+    CtClear: lambda _: "ct_clear",
 }

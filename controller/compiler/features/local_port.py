@@ -55,7 +55,7 @@ def _stamp(port: PortView) -> Flow:
         priority=Priority.EXACT,
         match=Match.of((SOURCE_PORT, port.key)),
         actions=(SetField(TUN_ID, port.vni), *options),
-        goto=Table.NEIGHBOURS,
+        goto=Table.EGRESS,
     )
 
 

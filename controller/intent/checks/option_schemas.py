@@ -7,24 +7,26 @@ from dataclasses import replace
 
 from controller.errors import Conflict, Invalid
 from controller.intent.allocate import free_slot
+from controller.intent.checks.capabilities import check_room
 from controller.intent.checks.documents import check_free, check_none, pointer
+from controller.intent.checks.profiles import settle_profile
+from controller.intent.identity import IDENTITY
+from controller.intent.identity import LAYOUT as IDENTITY_LAYOUT
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, Object, OptionSchemaSpec, object_id
 from ovs_geneve.geneve.classes import is_experimental
 from ovs_geneve.geneve.fields import OptionField, OptionLayout
-from ovs_geneve.geneve.profiles import layout_of, lengths_of, options_of, profiles
 
 
 def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpec:
     """Check a schema and give it a slot; class, type and length stay what they were at first."""
     layout = replace(spec.layout, name=name)
     held = intent.option_schemas.get(name)
+    _check_reserved(name, layout)
+    _check_replaced(intent, name, spec, layout)
     if held is not None:
         _check_shape_stays(held, layout)
-    if spec.profile is not None:
-        layout = _of_profile(layout, spec.profile)
-    elif held is None or held.spec.profile is not None:
-        _check_no_profile(layout)
+    layout = settle_profile(layout, spec, held)
     if spec.profile is None and not is_experimental(layout.option_class) and not spec.allow_registered:
         raise Invalid(
             "class-not-experimental",
@@ -34,50 +36,59 @@ def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpe
         )
     _check_type(intent, name, layout)
     if held is None:
-        return replace(spec, layout=layout, slot=free_slot(intent, layout.length))
+        return replace(spec, layout=layout, slot=_slot(intent, layout))
     _check_fields_stay(intent, held, layout)
+    if spec.direction is not held.spec.direction:
+        check_unused(intent, name, "/direction")
     return replace(spec, layout=layout, slot=held.spec.slot)
 
 
-def _of_profile(layout: OptionLayout, profile: str) -> OptionLayout:
-    """Return the layout with the fields of a profile, which it must have if it has any."""
-    names = [one.name for one in profiles()]
-    if profile not in names:
-        raise Invalid(
-            "profile-unknown",
-            f"there is no profile {profile}: want one of {', '.join(names)}",
-            pointer="/profile",
-        )
-    known = [option for option in options_of(layout.key) if option.profile == profile]
-    theirs = layout_of(layout.key, layout.length) if known else None
-    key = f"type {layout.option_type:#04x} of class {layout.option_class:#06x}"
-    if theirs is None:
-        want = f": want {lengths_of(layout.key)} bytes" if known else ""
-        reason = f"profile {profile} has no {key} with {layout.length} bytes{want}"
-        raise Invalid("profile-mismatch", reason, pointer="/length" if known else "/type")
-    if layout.fields and layout.fields != theirs.fields:
-        reason = f"profile {profile} lays out {theirs.name} otherwise: leave fields out to take its own"
-        raise Invalid("profile-mismatch", reason, pointer="/fields")
-    return replace(theirs, name=layout.name)
-
-
-def _check_no_profile(layout: OptionLayout) -> None:
-    """Refuse an option that another system has given a meaning, whatever the document allows."""
-    for theirs in options_of(layout.key):
-        raise Conflict(
-            "option-type-of-profile",
-            f"type {layout.option_type:#04x} of class {layout.option_class:#06x} is {theirs.title}, "
-            f'which hosts of that system would take it for: declare it with "profile": "{theirs.profile}" '
-            "if that is what it is, or take another type",
-            pointer="/type",
-            holder=f"option-profile/{theirs.profile}",
-        )
-
-
-def check_unused(intent: Intent, name: str) -> None:
-    """Refuse to let go a schema that a network carries."""
+def check_unused(intent: Intent, name: str, at: str = "") -> None:
+    """Refuse to let go a schema that a network carries, or that is still on its way out of one."""
     networks = [object_id(Kind.NETWORK, network) for network in intent.networks_using(name)]
-    check_none(networks, f"option schema {name}")
+    rollouts = [object_id(Kind.ROLLOUT, rollout) for rollout in intent.rollouts_for(name)]
+    groups = [object_id(Kind.GROUP, group) for group in intent.groups] if name == IDENTITY else []
+    check_none(networks or rollouts or groups, f"option schema {name}", at)
+
+
+def _slot(intent: Intent, layout: OptionLayout) -> int:
+    """Return the slot of a new schema: a free one, or the very one that the same option had before."""
+    rests = intent.retired_by_type(*layout.key)
+    if rests is None:
+        check_room(intent, layout)
+        return free_slot(intent, layout.length)
+    before = intent.retired_slots[rests]
+    if before.spec.tlv_map.length == layout.length:
+        return before.spec.tlv_map.index
+    raise Conflict(
+        "option-type-resting",
+        f"this class and type was mapped with {before.spec.tlv_map.length} bytes a moment ago: not every host has "
+        "let go of it; wait, or declare another type",
+        pointer="/type",
+        holder=before.id,
+    )
+
+
+def _check_reserved(name: str, layout: OptionLayout) -> None:
+    if (name == IDENTITY or layout.key == IDENTITY_LAYOUT.key) and layout != IDENTITY_LAYOUT:
+        raise Conflict(
+            "option-reserved",
+            f"{IDENTITY} is the option that carries a sender's group: class "
+            f"{IDENTITY_LAYOUT.option_class:#06x}, type {IDENTITY_LAYOUT.option_type:#04x}",
+            pointer="" if name == IDENTITY else "/type",
+        )
+
+
+def _check_replaced(intent: Intent, name: str, spec: OptionSchemaSpec, layout: OptionLayout) -> None:
+    if spec.replaces is None:
+        return
+    before = intent.option_schemas.get(spec.replaces)
+    if before is None or spec.replaces == name:
+        reason = f"there is no option schema {spec.replaces} before this"
+        raise Invalid("option-schema-unknown", reason, pointer="/replaces")
+    if before.spec.layout.option_class != layout.option_class:
+        reason = f"{before.id} is of class {before.spec.layout.option_class:#06x}: versions share their class"
+        raise Invalid("class-differs", reason, pointer="/class", holder=before.id)
 
 
 def _check_type(intent: Intent, name: str, layout: OptionLayout) -> None:

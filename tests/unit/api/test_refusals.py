@@ -52,7 +52,7 @@ SHAPE = [
     ("option-schemas/new", schema(length="4"), "/length"),
     ("option-policies/new", POLICY | {"action": "reject"}, "/action"),
     ("option-policies/new", POLICY | {"match": {"options": {}}}, "/match/options"),
-    ("option-policies/new", POLICY | {"direction": "egress"}, "/direction"),
+    ("option-policies/new", POLICY | {"direction": "sideways"}, "/direction"),
 ]
 
 CONTENT = [

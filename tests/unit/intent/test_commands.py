@@ -21,6 +21,7 @@ from tests.unit.intent.builders import (
     policy,
     port,
     put,
+    rolled_out,
     schema,
 )
 
@@ -193,6 +194,10 @@ def test_schema_comes_off_a_network_nobody_uses_it_in():
     intent = after(fabric(), delete("option-policy/tier2-only"), put("web1", port("blue", 1)))
     intent = after(intent, put("blue", network(100)))
     assert set(intent.networks_using("context")) == set()
+    with pytest.raises(Conflict) as raised:
+        after(intent, delete("option-schema/context"))
+    assert raised.value.holder == "rollout/blue:context"  # ports may still stamp it
+    intent = after(intent, rolled_out("blue", "context"))
     assert "context" not in after(intent, delete("option-schema/context")).option_schemas
 
 

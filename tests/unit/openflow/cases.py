@@ -12,8 +12,11 @@ from ovs_geneve.openflow.actions import (
     Action,
     Clone,
     Controller,
+    Ct,
+    CtClear,
     DecTtl,
     DeleteField,
+    FieldBits,
     Group,
     Move,
     Output,
@@ -22,9 +25,10 @@ from ovs_geneve.openflow.actions import (
     PushVlan,
     Resubmit,
     SetField,
+    SetQueue,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
-from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match, TermLike
+from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match, Term, TermLike
 
 OPTIONS = {0: 4, 1: 8, 5: 124, 7: 0, 63: 16}
 "The option data length that each tun_metadata of the test's TLV map has."
@@ -48,6 +52,8 @@ _FREE = (
 )
 _IP = (f.IP_DSCP, f.IP_ECN, f.IP_TTL, f.IP_FRAG)
 _ARP = (f.ARP_OP, f.ARP_SPA, f.ARP_TPA, f.ARP_SHA, f.ARP_THA)
+_IS_IP = (Term(f.ETH_TYPE, 0x0800), Term(f.ETH_TYPE, 0x86DD))
+_INVALID = 0x10
 _PORTS = {
     6: (f.TCP_SRC, f.TCP_DST, f.TCP_FLAGS),
     17: (f.UDP_SRC, f.UDP_DST),
@@ -211,17 +217,37 @@ def random_actions(random: Random) -> tuple[Action, ...]:
         Controller(userdata=bytes(range(random.randint(0, 9)))),
         Controller(max_len=128, controller_id=3),
         DeleteField(option(0)),
+        SetField(f.TUN_FLAGS, random.getrandbits(1)),
+        SetQueue(random.randint(0, 7)),
+        CtClear(),
         Clone((SetField(f.REG2, 5), SetField(option(1), 6), Output(2))),
     )
     return tuple(random.sample(choices, random.randint(0, 4)))
 
 
+def random_ct(random: Random, match: Match) -> Ct:
+    """Choose one for a match on IP packets; OVS refuses to commit what is matched as invalid."""
+    invalid = any(term.field is f.CT_STATE and term.value & _INVALID for term in match.terms)
+    commit = not invalid and random.random() < 0.5
+    marks = (random_set(random, f.CT_MARK), random_set(random, f.CT_LABEL)) if commit else ()
+    return Ct(
+        zone=random.choice((0, 7, 0xFFFF, FieldBits(f.REG6, random.randint(0, 16), 16))),
+        commit=commit,
+        force=commit and random.random() < 0.5,
+        table=random.choice((None, 0, 30, 254)),
+        actions=marks[: random.randint(0, 2)],
+    )
+
+
 def random_flow(random: Random, table: int = 20) -> Flow:
+    match, actions = random_match(random), random_actions(random)
+    if any(term in match.terms for term in _IS_IP):
+        actions += tuple(random_ct(random, match) for _ in range(random.randint(0, 2)))
     return Flow(
         table=table,
         priority=random.getrandbits(16),
-        match=random_match(random),
-        actions=random_actions(random),
+        match=match,
+        actions=actions,
         goto=random.choice((None, table + 1)),
         cookie=random.getrandbits(64),
         idle_timeout=0,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.openflow import fields as f
-from ovs_geneve.openflow.actions import Move, Output, OutputField, SetField
+from ovs_geneve.openflow.actions import Ct, FieldBits, Move, Output, OutputField, SetField
 from ovs_geneve.openflow.fields import tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match, TermLike
 from tests.unit.openflow.cases import random_match
@@ -135,6 +135,14 @@ def test_actions_that_cannot_be() -> None:
         lambda: Move(f.ETH_SRC, f.REG0, 33),
         lambda: Move(f.REG0, f.REG1, 16, 17),
         lambda: OutputField(f.REG0, 16, 17),
+        lambda: Ct(zone=0x10000),
+        lambda: Ct(zone=-1),
+        lambda: Ct(zone=FieldBits(f.REG0, 0, 15)),
+        lambda: Ct(zone=FieldBits(f.REG0, 17, 16)),
+        lambda: Ct(table=255),
+        lambda: Ct(force=True),
+        lambda: Ct(actions=(SetField(f.CT_MARK, 1),)),
+        lambda: Ct(commit=True, actions=(SetField(f.REG0, 1),)),
     ):
         with pytest.raises(EncodeError):
             make()

@@ -19,8 +19,11 @@ from ovs_geneve.openflow.actions import (
     Action,
     Clone,
     Controller,
+    Ct,
+    CtClear,
     DecTtl,
     DeleteField,
+    FieldBits,
     Group,
     Meter,
     Move,
@@ -30,6 +33,7 @@ from ovs_geneve.openflow.actions import (
     PushVlan,
     Resubmit,
     SetField,
+    SetQueue,
 )
 from ovs_geneve.openflow.fields import tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match
@@ -110,6 +114,21 @@ def test_a_deletion_is_that_of_osken() -> None:
         (SetField(f.ARP_OP, 2), osken.OFPActionSetField(arp_op=2)),
         (SetField(f.IPV6_DST, 1), osken.OFPActionSetField(ipv6_dst="::1")),
         (SetField(f.TUN_IPV6_DST, 1), osken.OFPActionSetField(tun_ipv6_dst="::1")),
+        (SetField(f.CT_MARK, 5), osken.OFPActionSetField(ct_mark=5)),
+        (SetQueue(7), osken.OFPActionSetQueue(7)),
+        (Ct(), osken.NXActionCT(0, "", 0, 255, 0, [])),
+        (Ct(zone=5, table=9), osken.NXActionCT(0, "", 5, 9, 0, [])),
+        (
+            Ct(zone=FieldBits(f.REG6, 16, 16), commit=True, force=True),
+            osken.NXActionCT(3, "reg6", ofs_nbits(16, 31), 255, 0, []),
+        ),
+        (
+            Ct(commit=True, actions=(SetField(f.CT_MARK, 1), SetField(f.CT_LABEL, 2))),
+            osken.NXActionCT(
+                1, "", 0, 255, 0, [osken.OFPActionSetField(ct_mark=1), osken.OFPActionSetField(ct_label=2)]
+            ),
+        ),
+        (CtClear(), osken.NXActionCTClear()),
         (Resubmit(9), osken.NXActionResubmitTable(table_id=9)),
         (Resubmit(9, in_port=2), osken.NXActionResubmitTable(in_port=2, table_id=9)),
         (OutputField(f.REG3, 0, 16), osken.NXActionOutputReg(ofs_nbits(0, 15), "reg3", 0)),
@@ -135,6 +154,7 @@ def test_actions_are_those_of_osken(ours: Action, theirs: osken.OFPAction) -> No
         (SetField(TLV, 5, 0xFF), "0019001000015108 00000005 000000ff"),
         (Move(f.ETH_SRC, f.ETH_DST, 48), "001c0018 0030 0000 0000 0000 80000806 80000606 00000000"),
         (Move(f.REG1, f.TUN_ID, 12, 4, 8), "001c0018 000c 0004 0008 0000 00010204 80004c08 00000000"),
+        (SetField(f.TUN_FLAGS, 1), "0019 0010 0001d002 0001 000000000000"),
         (DeleteField(TLV), "ffff0018 00002320 0032 00015004" + "00" * 10),
         (Clone((Group(1),)), "ffff0018 00002320 002a 000000000000 00160008 00000001"),
         (Controller(meter_id=7), "ffff0018 00002320 0025 000000000000 00050008 00000007"),

@@ -16,8 +16,11 @@ from ovs_geneve.openflow.actions import (
     Action,
     Clone,
     Controller,
+    Ct,
+    CtClear,
     DecTtl,
     DeleteField,
+    FieldBits,
     Group,
     Meter,
     Move,
@@ -27,6 +30,7 @@ from ovs_geneve.openflow.actions import (
     PushVlan,
     Resubmit,
     SetField,
+    SetQueue,
 )
 from ovs_geneve.openflow.fields import tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match, TermLike
@@ -91,6 +95,16 @@ def test_matches(terms: list[TermLike], text: str) -> None:
         (Controller(128, b"\1\2", 7, 3), "controller(max_len=128,id=3,userdata=01.02,meter_id=7)"),
         (DeleteField(TLV), "delete_field:tun_metadata0"),
         (Meter(3), "meter:3"),
+        (SetQueue(2), "set_queue:2"),
+        (SetField(f.TUN_FLAGS, 1), "set_field:oam->tun_flags"),
+        (SetField(f.TUN_FLAGS, 0), "set_field:0->tun_flags"),
+        (Ct(), "ct()"),
+        (Ct(zone=5, table=9), "ct(table=l2,zone=5)"),
+        (
+            Ct(zone=FieldBits(f.REG6, 0, 16), commit=True, force=True, actions=(SetField(f.CT_MARK, 1, 3),)),
+            "ct(commit,force,zone=reg6[0..15],exec(set_field:0x1/0x3->ct_mark))",
+        ),
+        (CtClear(), "ct_clear"),
         (Clone((Resubmit(9), Output(1))), "clone(resubmit(,l2),output:1)"),
     ],
 )
