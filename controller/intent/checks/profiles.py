@@ -12,7 +12,7 @@ from ovs_geneve.geneve.profiles import layout_of, lengths_of, options_of, profil
 
 
 def settle_profile(
-    layout: OptionLayout, spec: OptionSchemaSpec, held: Object[OptionSchemaSpec] | None
+    layout: OptionLayout, spec: OptionSchemaSpec, held: Object[OptionSchemaSpec] | None = None
 ) -> OptionLayout:
     """Return the layout with the fields of its profile; refuse one that collides with a profile.
 
