@@ -79,6 +79,8 @@ class HostState:
     tlv_maps: frozenset[TlvMap]
     flows: Mapping[bytes, EncodedFlow]
     groups: Mapping[int, EncodedGroup]
+    released: frozenset[TlvMap] = frozenset()
+    "What we mapped once and a bridge is to let go; mappings that are in neither set are somebody else's."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Installation:
     tlv_maps: frozenset[TlvMap]
     blocks: Sequence[Block]
     "Groups first, then flows."
+    released: frozenset[TlvMap] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class Observed:
     """Everything of ours that a bridge does hold, as it reported."""
 
     tlv_maps: frozenset[TlvMap] = frozenset()
+    "All of them: only who knows what we mapped can tell ours from others'."
     flows: Mapping[bytes, int] = field(default_factory=dict)
     "Cookie by flow key."
     groups: Mapping[int, bytes] = field(default_factory=dict)
@@ -108,7 +112,9 @@ class HostDelta:
     flows: dict[bytes, EncodedFlow | None] = field(default_factory=dict)
     groups: dict[int, EncodedGroup | None] = field(default_factory=dict)
     tlv_maps: frozenset[TlvMap] | None = None
-    "The whole map wanted from now on; None leaves it as it is."
+    "All that we want mapped from now on; None leaves it as it is."
+    released: frozenset[TlvMap] = frozenset()
+    "What is to be mapped no more; all else stays, whoever mapped it. Empty unless `tlv_maps` is there."
     planned: tuple[frozenset[TlvMap], tuple[Step, ...]] | None = field(
         default=None, compare=False, repr=False
     )
@@ -123,7 +129,7 @@ class HostDelta:
         self.flows.update(later.flows)
         self.groups.update(later.groups)
         if later.tlv_maps is not None:
-            self.tlv_maps = later.tlv_maps
+            self.tlv_maps, self.released = later.tlv_maps, later.released
 
     def replace_flows(self, old: Iterable[EncodedFlow], new: Iterable[EncodedFlow]) -> None:
         """Record that `new` stand where `old` stood; what is in both alike is not touched."""
@@ -159,6 +165,11 @@ def difference(desired: HostState, observed: Observed) -> HostDelta:
             delta.groups[group_id] = group
     for group_id in observed.groups.keys() - desired.groups.keys():
         delta.groups[group_id] = None
-    if desired.tlv_maps != observed.tlv_maps:
-        delta.tlv_maps = desired.tlv_maps
+    if not maps_fit(desired.tlv_maps, desired.released, observed.tlv_maps):
+        delta.tlv_maps, delta.released = desired.tlv_maps, desired.released
     return delta
+
+
+def maps_fit(wanted: frozenset[TlvMap], released: frozenset[TlvMap], observed: frozenset[TlvMap]) -> bool:
+    """Tell whether a bridge maps all that it should and nothing that it should not."""
+    return wanted <= observed and released.isdisjoint(observed)

@@ -34,6 +34,7 @@ from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
+from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 
@@ -137,7 +138,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
-        apps.add(GeneveApp, switches=reconciler)
+        packets = PacketExchange()
+        apps.add(GeneveApp, switches=reconciler, packets=packets)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
             await switches.listen_tcp(address or None, port)

@@ -34,6 +34,7 @@ from controller.api.schema import (
     NetworkDocument,
     OptionSchemaDocument,
     PortDocument,
+    TargetDocument,
     TunnelDocument,
 )
 from controller.errors import Invalid
@@ -55,6 +56,7 @@ from controller.intent.model import (
     PolicySpec,
     PortSpec,
     Spec,
+    TargetSpec,
     Tunables,
 )
 from ovs_geneve.errors import EncodeError
@@ -96,6 +98,7 @@ def _(document: NetworkDocument, name: str, intent: Intent) -> NetworkSpec:
         values=tuple(parse_values(document.values, "values", intent)),
         mtu=document.mtu,
         inner_vlan=InnerVlan(document.inner_vlan),
+        target=None if document.target is None else _target(document.target),
     )
 
 
@@ -189,6 +192,7 @@ def _(spec: NetworkSpec, labels: dict[str, str], intent: Intent) -> NetworkDocum
         values=values,
         mtu=spec.mtu,
         inner_vlan=spec.inner_vlan.value,
+        target=None if spec.target is None else _target_document(spec.target),
     )
 
 
@@ -234,6 +238,20 @@ def _(spec: GroupSpec, labels: dict[str, str], intent: Intent) -> GroupDocument:
 @_rendered.register
 def _(spec: PolicySpec, labels: dict[str, str], intent: Intent) -> PolicyDocument:
     return policy_document(spec, labels)
+
+
+def _target(document: TargetDocument) -> TargetSpec:
+    return TargetSpec(
+        gateways=tuple(
+            _address(text, pointer("target", "gateways", index))
+            for index, text in enumerate(document.gateways)
+        ),
+        hosts=tuple(document.hosts),
+    )
+
+
+def _target_document(target: TargetSpec) -> TargetDocument:
+    return TargetDocument(gateways=[str(one) for one in target.gateways], hosts=list(target.hosts))
 
 
 def _option_field(index: int, document: FieldDocument) -> OptionField:
@@ -300,4 +318,4 @@ def to_layout(document: object, name: str) -> OptionLayout:
     typed = msgspec.convert(document, OptionSchemaDocument)
     spec = to_spec(typed, name, Intent())
     assert isinstance(spec, OptionSchemaSpec)
-    return settle_profile(spec.layout, spec) if spec.profile else spec.layout
+    return settle_profile(spec.layout, spec.profile) if spec.profile else spec.layout

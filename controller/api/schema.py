@@ -61,6 +61,15 @@ class HostDocument(_Document, kw_only=True):
     ] = 1500
 
 
+class TargetDocument(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Hosts behind an AWS-style gateway load balancer."""
+
+    gateways: Annotated[list[str], Meta(description="Its underlay addresses.", examples=[["192.0.2.100"]])]
+    hosts: Annotated[
+        list[str], Meta(description="Those that send its packets back to it.", examples=[["hv3"]])
+    ]
+
+
 class NetworkDocument(_Document, kw_only=True):
     """A virtual network."""
 
@@ -76,6 +85,12 @@ class NetworkDocument(_Document, kw_only=True):
     inner_vlan: Annotated[
         Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
     ] = "forbid"
+    target: Annotated[
+        TargetDocument | None,
+        Meta(
+            description="Makes hosts return a gateway load balancer's packets, with its three options; no ports then."
+        ),
+    ] = None
 
 
 class PortDocument(_Document, kw_only=True):

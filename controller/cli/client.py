@@ -17,9 +17,9 @@ COLLECTIONS = {
     "port": "ports",
     "option-schema": "option-schemas",
     "option-policy": "option-policies",
-    "option-profile": "option-profiles",
     "group": "groups",
     "policy": "policies",
+    "option-profile": "option-profiles",
     "tunnel": "tunnels",
 }
 "Collection by kind."

@@ -46,6 +46,10 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    TARGET = 19
+    "A host behind a gateway load balancer."
+    FIREWALL = 20
+    "Options that a network does not carry."
 
 
 class CookieParts(NamedTuple):

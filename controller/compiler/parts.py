@@ -7,7 +7,7 @@ everything give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, pipeline_base, policy, tunnel
+from controller.compiler.features import flood, gwlb, option_firewall, pipeline_base, policy, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -27,9 +27,20 @@ from controller.compiler.fragments import (
 from controller.compiler.groups import GroupPurpose
 from controller.compiler.seats import Seats
 from controller.compiler.stencil import seal_flows
-from controller.compiler.views import NetworkView, network_view, policy_view, port_view
+from controller.compiler.views import (
+    NetworkView,
+    group_of,
+    network_view,
+    option_field,
+    policy_view,
+    port_view,
+    slot_of,
+    slots_salt,
+)
+from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Change, Kind, PolicyAction
+from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
+from ovs_geneve.values import Vni
 
 
 class PartKind(StrEnum):
@@ -43,6 +54,9 @@ class PartKind(StrEnum):
     PORT = "port"
     LOCAL = "what only the host of a port has"
     POLICY = "policy"
+    TARGET = "target of a gateway load balancer"
+    FIREWALL = "options that a network does not carry"
+    "Of all networks where it has no name."
 
 
 class Part(NamedTuple):
@@ -214,8 +228,9 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
     if network is None or part.host not in situation.served_hosts_of(part.name):
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
-    keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
+    intent = situation.intent
+    keys = sorted((intent.ports[port].key, group_of(intent, intent.ports[port].spec)) for port in ports)
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(*numbers) for numbers in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -271,6 +286,47 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
+def _target(part: Part, situation: Situation) -> Iterator[Placed]:
+    network = situation.intent.networks.get(part.name)
+    target = None if network is None else network.spec.target
+    if network is None or target is None:
+        return
+    view = situation.network(part.name)
+    endpoint, attachment, cookie = slots_in_order(situation.intent, network.spec)
+    slots = gwlb.GwlbSlots(endpoint=endpoint, attachment=attachment, cookie=cookie)
+    block = seal_flows(
+        gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
+    )
+    for host in target.hosts:
+        if situation.serves(host):
+            here = shared_layer(LayerKind.HOST, host)
+            yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+
+
+def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
+    if not part.name:
+        yield from _option_watch(schemas[:1])
+        return
+    network = situation.intent.networks.get(part.name)
+    if network is None or not situation.served_hosts_of(part.name):
+        return
+    view = situation.network(part.name)
+    carried = {schema.name for schema in view.options}
+    others = [schema for schema in schemas if schema.name not in carried]
+    flows = option_firewall.flows(view.vni, map(option_field, others))
+    block = seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
+    layer = shared_layer(LayerKind.NETWORK, network.name)
+    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), block)
+
+
+def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed]:
+    for schema in lowest:
+        flows = (option_firewall.watch_flow(option_field(schema)),)
+        block = seal_flows(flows, Feature.FIREWALL, 0, slots_salt(lowest))
+        yield FABRIC, Fragment(FragmentId(Feature.FIREWALL, ""), block)
+
+
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
     PartKind.HOST: _host,
@@ -280,6 +336,8 @@ _PRODUCERS = {
     PartKind.PORT: _port,
     PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
+    PartKind.TARGET: _target,
+    PartKind.FIREWALL: _firewall,
 }
 
 

@@ -57,6 +57,8 @@ class PortView:
     stamps: tuple[tuple[Field, int], ...]
     "Every option of the network with the value this port's packets carry, in slot order."
     salt: bytes
+    group: int = 0
+    "Identity of its group; 0 without one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +87,14 @@ def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
         options=tuple(schemas),
         stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
         values=network.spec.values,
-        salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
+        salt=slots_salt(schemas),
     )
 
 
 def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> PortView:
     """Resolve a port of a network."""
     values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
-    if port.spec.group is not None:
-        values[IDENTITY, GROUP_FIELD] = identity_of(intent, port.spec.group)
+    group = values[IDENTITY, GROUP_FIELD] = group_of(intent, port.spec)
     addresses = port.spec.addresses
     return PortView(
         key=port.key,
@@ -103,6 +104,7 @@ def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> P
         ipv6=_with_link_local(port.spec.mac, addresses),
         stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
+        group=group,
     )
 
 
@@ -133,6 +135,16 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
     )
 
 
+def resting_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return what every bridge had mapped and is to let go: slots that rest."""
+    return frozenset(held.spec.tlv_map for held in intent.retired_slots.values())
+
+
+def group_of(intent: Intent, port: PortSpec) -> int:
+    """Return the identity of a port's group; 0 without one."""
+    return 0 if port.group is None else identity_of(intent, port.group)
+
+
 def identity_of(intent: Intent, group: str) -> int:
     """Return the number that stands for a group on the wire."""
     identity = intent.groups[group].spec.identity
@@ -150,6 +162,16 @@ def slot_of(schema: Object[OptionSchemaSpec]) -> int:
     return schema.spec.slot
 
 
+def option_field(schema: Object[OptionSchemaSpec]) -> Field:
+    """Return the field that carries an option's data on every bridge."""
+    return tun_metadata(slot_of(schema), schema.spec.layout.length)
+
+
+def slots_salt(schemas: Iterable[Object[OptionSchemaSpec]]) -> bytes:
+    """Return what options' slots stand for: the salt of flows that use them."""
+    return b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas)
+
+
 def _layout_triple(spec: OptionSchemaSpec) -> tuple[int, int, int]:
     return spec.layout.option_class, spec.layout.option_type, spec.layout.length
 
@@ -159,7 +181,7 @@ def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], in
     for field in schema.spec.layout.fields:
         value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
         bits |= value
-    return tun_metadata(slot_of(schema), schema.spec.layout.length), bits
+    return option_field(schema), bits
 
 
 def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Iterable[tuple[Field, int, int]]:
@@ -172,8 +194,7 @@ def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Ite
         before = merged.get(condition.schema, (0, 0))
         merged[condition.schema] = before[0] | value, before[1] | mask
     for name, (value, mask) in sorted(merged.items()):
-        schema = by_name[name]
-        yield tun_metadata(slot_of(schema), schema.spec.layout.length), value, mask
+        yield option_field(by_name[name]), value, mask
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:

@@ -3,8 +3,8 @@
 
     map new options ─► one bundle: groups, flows, groups that go ─► unmap old options
 
-A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. Where a slot is to mean another
-option than before, what uses it goes first:
+A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. What others mapped stays. Where a
+slot is to mean another option than before, what uses it goes first:
 
     bundle: delete the flows that differ ─► unmap ─► map ─► bundle: groups, flows, groups that go
 """
@@ -55,11 +55,19 @@ def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
 
 def plan_installation(whole: Installation, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
     """Return the steps that put everything on a bridge that holds nothing of ours but perhaps a TLV map."""
-    return _ordered(mapped, whole.tlv_maps, clear=Bundle(()), bundle=_bundle(whole.blocks))
+    wanted = mapped_after(mapped, whole.tlv_maps, whole.released)
+    return _ordered(mapped, wanted, clear=Bundle(()), bundle=_bundle(whole.blocks))
+
+
+def mapped_after(
+    mapped: frozenset[TlvMap], wanted: frozenset[TlvMap] | None, released: frozenset[TlvMap]
+) -> frozenset[TlvMap]:
+    """Return a bridge's TLV map as it is to become: only what is released goes, others' mappings stay."""
+    return mapped if wanted is None else mapped - released | wanted
 
 
 def _plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
-    wanted = mapped if delta.tlv_maps is None else delta.tlv_maps
+    wanted = mapped_after(mapped, delta.tlv_maps, delta.released)
     if _clash(mapped, wanted):
         clear = _bundle(_each(_delete(key) for key in delta.flows if _may_be_there(key, mapped)))
         return _ordered(mapped, wanted, clear=clear, bundle=_bundle(_blocks(delta)))
@@ -153,4 +161,5 @@ def excluding(delta: HostDelta, flows: Mapping[bytes, bytes], groups: Mapping[in
             number: group for number, group in delta.groups.items() if accepted(group, groups.get(number))
         },
         tlv_maps=delta.tlv_maps,
+        released=delta.released,
     )

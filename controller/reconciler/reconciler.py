@@ -26,6 +26,7 @@ from controller.intent.model import (
     NetworkSpec,
     Object,
     OptionPolicySpec,
+    PolicySpec,
     PortSpec,
 )
 from controller.reconciler import status
@@ -200,9 +201,10 @@ class Reconciler:
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
         match held.spec:
-            case NetworkSpec():
-                return frozenset(self.compiler.hosts_with(held.name))
-            case PortSpec(network=network) | OptionPolicySpec(network=network):
+            case NetworkSpec(target=target):
+                targets = () if target is None else target.hosts
+                return frozenset((*self.compiler.hosts_with(held.name), *targets))
+            case PortSpec(network=network) | OptionPolicySpec(network=network) | PolicySpec(network=network):
                 return frozenset(self.compiler.hosts_with(network))
             case HostSpec():
                 return frozenset((held.name,))
@@ -228,7 +230,7 @@ class Reconciler:
         if programmer is None:
             elsewhere = self._elsewhere(host)
             return elsewhere is not None and elsewhere.is_behind(host, revision)
-        if object_key in programmer.refusals.objects:
+        if programmer.refusal_of(object_key):
             return False
         return status.is_behind(programmer, revision)
 
@@ -280,7 +282,8 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        nothing = HostChange(tlv_maps=frozenset())
+        wanted, released = self.compiler.tlv_maps_of(change.name)
+        nothing = HostChange(tlv_maps=wanted, released=released)
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
 from ovs_geneve.errors import ConnectionLost
 from ovs_geneve.openflow.events import Event, Step
+from ovs_geneve.openflow.packet_out import PacketOut
 from ovs_geneve.openflow.switch import Switch
 
 
@@ -27,6 +28,10 @@ class SwitchLink:
     def apply(self, steps: Sequence[Step]) -> None:
         """Carry out steps."""
         self._switch.begin_apply(steps).add_done_callback(self._answered)
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the bridge send a packet at once."""
+        return self._switch.send_packet(packet)
 
     def _answered(self, asked: asyncio.Future[Event]) -> None:
         error = asked.exception()

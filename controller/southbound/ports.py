@@ -11,6 +11,8 @@ from typing import Protocol
 from controller.hoststate import HostFacts
 from controller.intent.model import HostSpec, Object
 from ovs_geneve.openflow.events import Event, Step
+from ovs_geneve.openflow.packet_in import PacketIn
+from ovs_geneve.openflow.packet_out import PacketOut
 
 
 class SwitchChannel(Protocol):
@@ -21,6 +23,9 @@ class SwitchChannel(Protocol):
 
     def apply(self, steps: Sequence[Step]) -> None:
         """Carry out steps; Applied or Refused follows."""
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the bridge send a packet at once, whatever else is asked; False where it cannot leave."""
 
 
 class SwitchEvents(Protocol):
@@ -34,6 +39,26 @@ class SwitchEvents(Protocol):
 
     def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
         """Forget a channel that ended."""
+
+
+class PacketTaker(Protocol):
+    """Who wants packets of one kind."""
+
+    def take_packet(self, dpid: int, packet: PacketIn) -> None:
+        """Take a packet that a bridge sent up; its userdata begins with the punt."""
+
+
+class PacketEvents(Protocol):
+    """Where packets that bridges send up are reported."""
+
+    def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Take note of the way to a bridge."""
+
+    def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Forget a way that ended."""
+
+    def packet_arrived(self, dpid: int, packet: PacketIn) -> None:
+        """Take a packet in; it has userdata."""
 
 
 class LinkState(Enum):

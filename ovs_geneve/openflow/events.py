@@ -118,10 +118,17 @@ class RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketRefused:
+    """The switch did not send a packet that it was given."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class Unrelated:
-    """A message nobody asked for through the session: packet-in, port status, …; untouched."""
+    """A message nobody asked for through the session: port status, another app's answer, …; untouched."""
 
     message: bytes
 
 
-Event = Observed | ObserveRefused | Applied | Refused | Answered | RequestRefused | Unrelated
+Event = Observed | ObserveRefused | Applied | Refused | Answered | RequestRefused | PacketRefused | Unrelated

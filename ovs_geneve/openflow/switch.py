@@ -19,12 +19,15 @@ from ovs_geneve.openflow.events import (
     Event,
     Observed,
     ObserveRefused,
+    PacketRefused,
     Refusal,
     Refused,
     RequestRefused,
     Step,
     Unrelated,
 )
+from ovs_geneve.openflow.packet_inbox import PacketInbox
+from ovs_geneve.openflow.packet_out import PacketOut, encode_packet_out
 from ovs_geneve.openflow.session import Session
 
 _Start = Callable[[], list[Event]]
@@ -40,6 +43,12 @@ class Switch:
         self._current: asyncio.Future[Event] | None = None
         self._requests: dict[int, asyncio.Future[tuple[bytes, ...]]] = {}
         self._lost: str | None = None
+        self.packet_ins = PacketInbox()
+        "Packets that flows send up with userdata; its listener gets them."
+        self.packets_refused = 0
+        "Packets given to `send_packet` that the switch answered with an error."
+        self.packet_refusal: Refusal | None = None
+        "The last of those errors."
 
     async def observe(self, *, cookie: int = 0, cookie_mask: int = 0) -> Observed:
         """Read TLV map, groups and the flows whose cookie fits under the mask.
@@ -88,12 +97,26 @@ class Switch:
         self._wake()
         return await future
 
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the switch send a packet, beside whatever else is under way; no answer comes.
+
+        False where it cannot leave: the connection is lost, or too many packets wait. Raises EncodeError.
+        """
+        message = encode_packet_out(packet)
+        if self._lost is not None or not self._session.send_packet(message):
+            return False
+        self._wake()
+        return True
+
     def receive(self, message: bytes) -> bytes | None:
         """Give a message to the session; return it where it belongs to somebody else."""
         unrelated = None
         for event in self._session.receive(message):
             if isinstance(event, Unrelated):
                 unrelated = event.message
+            elif isinstance(event, PacketRefused):
+                self.packets_refused += 1
+                self.packet_refusal = event.refusal
             else:
                 self._deliver(event)
         return unrelated
@@ -106,6 +129,7 @@ class Switch:
         """End everything that is waited for with ConnectionLost."""
         self._lost = reason
         self._session.close()
+        self.packet_ins.close()
         futures: list[asyncio.Future[Any]] = [future for _, future in self._waiting]
         futures += self._requests.values()
         if self._current is not None:

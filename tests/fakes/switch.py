@@ -25,6 +25,7 @@ from ovs_geneve.openflow.events import (
 )
 from ovs_geneve.openflow.flow import GroupKind
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.packet_out import PacketOut
 from ovs_geneve.openflow.stats import decode_group_desc
 from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap
@@ -152,6 +153,8 @@ class FakeChannel:
         self.bridge = bridge
         self.asked: list[Sequence[Step] | None] = []
         "Every question so far: the steps to apply, None for an observation."
+        self.packets: list[PacketOut] = []
+        "What it was told to send."
         self._report = report
         self._open: deque[Sequence[Step] | None] = deque()
 
@@ -160,6 +163,10 @@ class FakeChannel:
 
     def apply(self, steps: Sequence[Step]) -> None:
         self._ask(steps)
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        self.packets.append(packet)
+        return True
 
     @property
     def waiting(self) -> bool:

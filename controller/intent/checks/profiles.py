@@ -1,31 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules between option schemas and the options of other systems (ovs_geneve/geneve/profiles.py)."""
+"""Options that other systems gave a meaning: declared as they are theirs, or not at all."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from controller.errors import Conflict, Invalid
-from controller.intent.model import Object, OptionSchemaSpec
 from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.geneve.profiles import layout_of, lengths_of, options_of, profiles
 
 
-def settle_profile(
-    layout: OptionLayout, spec: OptionSchemaSpec, held: Object[OptionSchemaSpec] | None = None
-) -> OptionLayout:
-    """Return the layout with the fields of its profile; refuse one that collides with a profile.
-
-    What was stored before its profile was known stays as it is.
-    """
-    if spec.profile is not None:
-        return _of_profile(layout, spec.profile)
-    if held is None or held.spec.profile is not None:
-        _check_no_profile(layout)
-    return layout
-
-
-def _of_profile(layout: OptionLayout, profile: str) -> OptionLayout:
+def settle_profile(layout: OptionLayout, profile: str) -> OptionLayout:
     """Return the layout with the fields of a profile, which it must have if it has any."""
     names = [one.name for one in profiles()]
     if profile not in names:
@@ -47,7 +32,7 @@ def _of_profile(layout: OptionLayout, profile: str) -> OptionLayout:
     return replace(theirs, name=layout.name)
 
 
-def _check_no_profile(layout: OptionLayout) -> None:
+def check_no_profile(layout: OptionLayout) -> None:
     """Refuse an option that another system has given a meaning, whatever the document allows."""
     for theirs in options_of(layout.key):
         raise Conflict(

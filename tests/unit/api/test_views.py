@@ -73,7 +73,9 @@ async def test_the_api_describes_itself(client):
     assert answer.headers["content-type"].startswith("application/json")
     assert description["openapi"].startswith("3.1")
     paths = description["paths"]
-    for collection in ("hosts", "networks", "ports", "option-schemas", "option-policies"):
+    for collection in (
+        *("hosts", "networks", "ports", "option-schemas", "option-policies", "groups", "policies"),
+    ):
         assert set(paths[f"/v1/{collection}"]) == {"get"}
         assert set(paths[f"/v1/{collection}/{{name}}"]) == {"get", "put", "delete"}
         parameters = {
@@ -83,6 +85,7 @@ async def test_the_api_describes_itself(client):
             "name": "path",
             "wait": "query",
             "timeout": "query",
+            "dry_run": "query",
             "If-Match": "header",
             "If-None-Match": "header",
         }

@@ -13,14 +13,23 @@ from ovs_geneve.openflow.events import (
     MapTlv,
     Observed,
     ObserveRefused,
+    PacketRefused,
     Refused,
     RequestRefused,
     UnmapTlv,
     Unrelated,
 )
-from ovs_geneve.openflow.messages import MessageType, encode_message
+from ovs_geneve.openflow.messages import MessageType, encode_message, stamp
 from ovs_geneve.openflow.part import MAX_REFUSALS
-from ovs_geneve.openflow.session import FIRST_XID, LAST_XID, Session, State, claims
+from ovs_geneve.openflow.session import (
+    FIRST_XID,
+    LAST_XID,
+    MAX_PACKETS,
+    PACKET_XID,
+    Session,
+    State,
+    claims,
+)
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.unit.openflow.ovs_model import FAILS, REFUSED, OvsModel, message
 
@@ -272,6 +281,32 @@ def test_requests_go_on_beside_a_bundle():
     assert answer.refusal.name == "NXFMFC_INVALID_TLV_FIELD"
 
 
+def test_packets_go_before_what_is_left_of_a_step():
+    session, switch = Session(chunk=1), OvsModel()
+    session.apply([Bundle(messages(30))])
+    switch.receive(session.data_to_send())
+    packet = encode_message(MessageType.PACKET_OUT, REFUSED)
+    assert session.send_packet(packet)
+    data = session.data_to_send()
+    assert data == stamp(packet, PACKET_XID)
+    (error,) = switch.receive(data)
+    (event,) = session.receive(error)
+    assert isinstance(event, PacketRefused)
+    assert (event.refusal.name, event.refusal.message) == ("NXFMFC_INVALID_TLV_FIELD", data)
+    assert settle(session, switch)[0] == [Applied()], "an error about a packet says nothing of the step"
+    assert len(switch.installed) == 30
+
+
+def test_packets_that_wait_are_bounded():
+    session = Session()
+    packet = encode_message(MessageType.PACKET_OUT, b"packet")
+    assert [session.send_packet(packet) for _ in range(MAX_PACKETS + 1)] == [True] * MAX_PACKETS + [False]
+    session.close()
+    assert session.data_to_send() == b""
+    with pytest.raises(RuntimeError, match="closed"):
+        session.send_packet(packet)
+
+
 def test_what_nobody_asked_for_is_passed_on_untouched():
     session = Session()
     packet_in = encode_message(MessageType.PACKET_IN, b"whatever", xid=0)
@@ -290,7 +325,7 @@ def test_claims_answers_only():
 
 
 def test_xids_begin_anew(monkeypatch):
-    monkeypatch.setattr(session_module, "LAST_XID", FIRST_XID + 20)
+    monkeypatch.setattr(session_module, "PACKET_XID", FIRST_XID + 20)
     session, switch = Session(), OvsModel()
     for _ in range(5):
         assert apply(session, switch, Bundle(messages(4))) == [Applied()]
