@@ -18,10 +18,11 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet as Scapy
 
-from controller.compiler.features import gwlb, pipeline_base, tunnel
+from controller.compiler.features import gwlb, option_firewall, pipeline_base, tunnel
 from controller.compiler.pipeline import TUNNEL_OFPORT, Table
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.geneve.capture import read_capture
+from ovs_geneve.openflow.fields import tun_metadata
 from ovs_geneve.openflow.template import encode_flow_add
 from ovs_geneve.values import Vni
 from tests.functional.openflow.conftest import Connection, Vswitchd
@@ -44,6 +45,9 @@ MAPS = (
 ENDPOINT = (0x0108, 1, bytes.fromhex("00e7c1a4b5d6e7f8"))
 ATTACHMENT = (0x0108, 2, bytes(8))
 COOKIE = (0x0108, 3, bytes.fromhex("fedcba98"))
+FOREIGN = (0xFF00, 1, bytes(4))
+"Declared, but for other networks."
+
 ALL = (ENDPOINT, ATTACHMENT, COOKIE)
 
 INNER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.1", dst="10.0.0.2") / TCP()
@@ -117,6 +121,7 @@ def start(folder: Path, *vport: str) -> Target:
         *pipeline_base.flows(),
         *tunnel.own_endpoint_flows(own),
         *tunnel.peer_flows(others),
+        *option_firewall.flows(VNI, [tun_metadata(0, 4)]),
         *gwlb.flows(Vni(VNI), SLOTS, gateways),
     )
     connection.install(*(encode_flow_add(flow) for flow in all_flows))
@@ -174,7 +179,8 @@ NOT_WHOLE = {
     "no endpoint": (ATTACHMENT, COOKIE),
     "no attachment": (ENDPOINT, COOKIE),
     "no cookie": (ENDPOINT, ATTACHMENT),
-    "another cookie": (ENDPOINT, ATTACHMENT, (0xFF00, 1, bytes(4))),
+    "an option of others instead": (ENDPOINT, ATTACHMENT, FOREIGN),
+    "an option of others besides": (*ALL, FOREIGN),
 }
 
 
@@ -182,12 +188,14 @@ NOT_WHOLE = {
 @pytest.mark.parametrize("name", NOT_WHOLE)
 def test_what_is_not_whole_is_dropped_and_counted(target, name, family):
     whole, part = geneve(*ALL), packet(geneve(*NOT_WHOLE[name]), family)
+    firewall = f"table={Table.RECEIVE}, ", "priority=300,tun_id=0,tun_metadata0 "
+    drops = firewall if FOREIGN in NOT_WHOLE[name] else DROPS
     assert target.send(part) == []
-    assert target.counts(*DROPS) == 1
+    assert target.counts(*drops) == 1
     # Neither may be taken for the other from the datapath's cache.
     check_returned(target.send(packet(whole, family)), whole, family)
     assert target.send(part) == []
-    assert target.counts(*DROPS) == 2
+    assert target.counts(*drops) == 2
 
 
 @pytest.mark.parametrize("family", [4, 6])
