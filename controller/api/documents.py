@@ -39,6 +39,7 @@ from controller.api.schema import (
 )
 from controller.errors import Invalid
 from controller.intent.checks.documents import pointer
+from controller.intent.checks.profiles import settle_profile
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
@@ -310,8 +311,11 @@ def _address(text: str, at: str) -> Address:
 
 
 def to_layout(document: object, name: str) -> OptionLayout:
-    """Read an option-schema document, parsed from JSON or YAML, as a layout; ValidationError and Invalid rise."""
+    """Read an option-schema document, parsed from JSON or YAML, as a layout; ValidationError and Invalid rise.
+
+    One of a profile that leaves its fields out has those of the profile, as it has once it is stored.
+    """
     typed = msgspec.convert(document, OptionSchemaDocument)
     spec = to_spec(typed, name, Intent())
     assert isinstance(spec, OptionSchemaSpec)
-    return spec.layout
+    return settle_profile(spec.layout, spec.profile) if spec.profile else spec.layout

@@ -90,7 +90,8 @@ def _return_flow(vni: Vni, slots: GwlbSlots, gateway: Address) -> Flow:
         SetField(destination, int(gateway)),
         Output(OFPP_IN_PORT),
     )
-    return Flow(table=Table.RECEIVE, priority=Priority.OVERRIDE, match=match, actions=actions)
+    # Below the option firewall, which drops packets with an option that is declared for others besides.
+    return Flow(table=Table.RECEIVE, priority=Priority.EXACT, match=match, actions=actions)
 
 
 def _options(slots: GwlbSlots) -> tuple[Field, ...]:
