@@ -106,6 +106,10 @@ class ControllerProcess:
         """Return how far the programming of a host is."""
         return self.reconciler.progress(host)
 
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
+        return self.reconciler.network_mtu(network)
+
     def work(self) -> Work:
         """Return what changes cost."""
         return self.reconciler.work()

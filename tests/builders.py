@@ -14,7 +14,20 @@ from controller.intent.commands import Bind, Command, Unbind, evaluate
 from controller.intent.intent import Intent, merged
 from controller.intent.model import Kind, PolicyAction
 from ovs_geneve.openflow.flow import Flow
-from tests.unit.intent.builders import after, delete, host, network, policy, port, put, schema
+from tests.unit.intent.builders import (
+    after,
+    delete,
+    group,
+    group_policy,
+    host,
+    network,
+    policy,
+    port,
+    put,
+    rested,
+    rolled_out,
+    schema,
+)
 
 __all__ = (
     "EMPTY",
@@ -24,11 +37,15 @@ __all__ = (
     "bind",
     "delete",
     "drop_policy",
+    "group",
+    "group_policy",
     "host",
     "network",
     "policy",
     "port",
     "put",
+    "rested",
+    "rolled_out",
     "schema",
     "seal_flow",
     "small_fabric",

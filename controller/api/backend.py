@@ -47,6 +47,9 @@ class Controller(Protocol):
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
 
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
+
     def work(self) -> Work:
         """Return what changes cost."""
 

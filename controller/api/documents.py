@@ -3,26 +3,37 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
 from functools import singledispatch
 from ipaddress import ip_address
-from typing import ParamSpec, TypeVar
 
 import msgspec
-import netaddr
+from msgspec import UNSET
 
+from controller.api.option_values import (
+    checked,
+    parse_mac,
+    parse_number,
+    parse_values,
+    render_mac,
+    render_values,
+)
+from controller.api.rule_documents import (
+    group_document,
+    group_spec,
+    option_policy_document,
+    option_policy_spec,
+    policy_document,
+    policy_spec,
+)
+from controller.api.rule_schema import GroupDocument, OptionPolicyDocument, PolicyDocument
 from controller.api.schema import (
     Document,
     EndpointDocument,
     FieldDocument,
     HostDocument,
-    MatchDocument,
     NetworkDocument,
-    OptionPolicyDocument,
     OptionSchemaDocument,
     PortDocument,
-    SelectorDocument,
     TunnelDocument,
 )
 from controller.errors import Invalid
@@ -32,33 +43,23 @@ from controller.intent.model import (
     Address,
     AnyObject,
     DatapathChoice,
+    GroupSpec,
     HostKind,
     HostSpec,
+    InnerVlan,
     NetworkSpec,
-    OptionMatch,
+    OptionDirection,
     OptionPolicySpec,
     OptionSchemaSpec,
-    OptionValue,
-    PolicyAction,
+    PolicySpec,
     PortSpec,
     Spec,
     Tunables,
 )
 from ovs_geneve.errors import EncodeError
-from ovs_geneve.geneve.fields import (
-    FieldKind,
-    OptionField,
-    OptionLayout,
-    parse_match,
-    parse_value,
-    render_value,
-)
+from ovs_geneve.geneve.field_names import Names
+from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.values import option_class, option_type, vni
-
-_PLAIN_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @singledispatch
@@ -81,6 +82,7 @@ def _(document: HostDocument, name: str, intent: Intent) -> HostSpec:
         bridge=document.bridge,
         datapath=DatapathChoice(document.datapath),
         tunables=Tunables(csum=tunnel.csum, ttl=tunnel.ttl, tos=tunnel.tos, df_default=tunnel.df_default),
+        underlay_mtu=document.underlay_mtu,
     )
 
 
@@ -88,9 +90,11 @@ def _(document: HostDocument, name: str, intent: Intent) -> HostSpec:
 def _(document: NetworkDocument, name: str, intent: Intent) -> NetworkSpec:
     number = document.vni
     return NetworkSpec(
-        vni=None if number is None else _field("vni-out-of-range", "/vni", vni, number),
+        vni=None if number is None else checked("vni-out-of-range", "/vni", vni, number),
         options=tuple(document.options),
-        values=tuple(_values(document.values, "values", intent)),
+        values=tuple(parse_values(document.values, "values", intent)),
+        mtu=document.mtu,
+        inner_vlan=InnerVlan(document.inner_vlan),
     )
 
 
@@ -98,22 +102,23 @@ def _(document: NetworkDocument, name: str, intent: Intent) -> NetworkSpec:
 def _(document: PortDocument, name: str, intent: Intent) -> PortSpec:
     return PortSpec(
         network=document.network,
-        mac=_mac(document.mac),
+        mac=parse_mac(document.mac, "/mac"),
         addresses=tuple(
             _address(text, pointer("addresses", index)) for index, text in enumerate(document.addresses)
         ),
         interface_id=document.interface_id,
-        values=tuple(_values(document.options, "options", intent)),
+        values=tuple(parse_values(document.options, "options", intent)),
+        group=document.group,
     )
 
 
 @to_spec.register
 def _(document: OptionSchemaDocument, name: str, intent: Intent) -> OptionSchemaSpec:
-    class_number, type_number = _number(document.class_, "/class"), _number(document.type, "/type")
+    class_number, type_number = parse_number(document.class_, "/class"), parse_number(document.type, "/type")
     fields = tuple(_option_field(index, one) for index, one in enumerate(document.fields))
     class_, type_ = (
-        _field("class-out-of-range", "/class", option_class, class_number),
-        _field("type-out-of-range", "/type", option_type, type_number),
+        checked("class-out-of-range", "/class", option_class, class_number),
+        checked("type-out-of-range", "/type", option_type, type_number),
     )
     try:
         layout = OptionLayout(
@@ -122,18 +127,28 @@ def _(document: OptionSchemaDocument, name: str, intent: Intent) -> OptionSchema
     except EncodeError as error:
         at = "/length" if "length" in error.field else _culprit(error, document)
         raise Invalid("layout-invalid", str(error), pointer=at) from error
-    return OptionSchemaSpec(layout=layout, allow_registered=document.allow_registered)
+    return OptionSchemaSpec(
+        layout=layout,
+        direction=OptionDirection(document.direction),
+        replaces=document.replaces,
+        allow_registered=document.allow_registered,
+        profile=document.profile,
+    )
 
 
 @to_spec.register
 def _(document: OptionPolicyDocument, name: str, intent: Intent) -> OptionPolicySpec:
-    return OptionPolicySpec(
-        network=document.network,
-        priority=document.priority,
-        to_port=document.to.port,
-        match=tuple(_matches(document.match.option, intent)),
-        action=PolicyAction(document.action),
-    )
+    return option_policy_spec(document, intent)
+
+
+@to_spec.register
+def _(document: GroupDocument, name: str, intent: Intent) -> GroupSpec:
+    return group_spec(document)
+
+
+@to_spec.register
+def _(document: PolicyDocument, name: str, intent: Intent) -> PolicySpec:
+    return policy_spec(document)
 
 
 def to_document(held: AnyObject, intent: Intent) -> Document:
@@ -159,13 +174,21 @@ def _(spec: HostSpec, labels: dict[str, str], intent: Intent) -> HostDocument:
         tunnel=TunnelDocument(
             csum=tunables.csum, ttl=tunables.ttl, tos=tunables.tos, df_default=tunables.df_default
         ),
+        underlay_mtu=spec.underlay_mtu,
     )
 
 
 @_rendered.register
 def _(spec: NetworkSpec, labels: dict[str, str], intent: Intent) -> NetworkDocument:
-    values = _render_values(spec.values, intent)
-    return NetworkDocument(labels=labels, vni=spec.vni, options=list(spec.options), values=values)
+    values = render_values(spec.values, intent)
+    return NetworkDocument(
+        labels=labels,
+        vni=spec.vni,
+        options=list(spec.options),
+        values=values,
+        mtu=spec.mtu,
+        inner_vlan=spec.inner_vlan.value,
+    )
 
 
 @_rendered.register
@@ -173,10 +196,11 @@ def _(spec: PortSpec, labels: dict[str, str], intent: Intent) -> PortDocument:
     return PortDocument(
         labels=labels,
         network=spec.network,
-        mac=spec.mac.to_bytes(6, "big").hex(":"),
+        mac=render_mac(spec.mac),
         addresses=[str(address) for address in spec.addresses],
         interface_id=spec.interface_id,
-        options=_render_values(spec.values, intent),
+        options=render_values(spec.values, intent),
+        group=spec.group,
     )
 
 
@@ -188,85 +212,69 @@ def _(spec: OptionSchemaSpec, labels: dict[str, str], intent: Intent) -> OptionS
         class_=f"{layout.option_class:#06x}",
         type=layout.option_type,
         length=layout.length,
-        fields=[
-            FieldDocument(name=f.name, type=f.kind.value, offset=f.offset, bits=f.bits) for f in layout.fields
-        ],
+        fields=[field_document(field) for field in layout.fields],
+        direction=spec.direction.value,
+        replaces=spec.replaces,
         allow_registered=spec.allow_registered,
+        profile=spec.profile,
     )
 
 
 @_rendered.register
 def _(spec: OptionPolicySpec, labels: dict[str, str], intent: Intent) -> OptionPolicyDocument:
-    return OptionPolicyDocument(
-        labels=labels,
-        network=spec.network,
-        priority=spec.priority,
-        to=SelectorDocument(spec.to_port),
-        match=MatchDocument({f"{m.schema}.{m.field}": _render_match(m, intent) for m in spec.match}),
-        action=spec.action.value,
-    )
+    return option_policy_document(spec, labels, intent)
 
 
-def _values(said: Mapping[str, Mapping[str, int | str]], key: str, intent: Intent) -> Iterable[OptionValue]:
-    for schema, fields in said.items():
-        for name, value in fields.items():
-            at = pointer(key, schema, name)
-            field = _declared_field(intent, schema, name, at)
-            number = _field("value-invalid", at, parse_value, field.kind, field.bits, value)
-            yield OptionValue(schema=schema, field=name, value=number)
+@_rendered.register
+def _(spec: GroupSpec, labels: dict[str, str], intent: Intent) -> GroupDocument:
+    return group_document(spec, labels)
 
 
-def _render_values(values: Iterable[OptionValue], intent: Intent) -> dict[str, dict[str, int | str]]:
-    said: dict[str, dict[str, int | str]] = {}
-    for value in values:
-        field = intent.option_schemas[value.schema].spec.layout.field(value.field)
-        text = render_value(field.kind, field.bits, value.value)
-        said.setdefault(value.schema, {})[value.field] = value.value if field.kind is FieldKind.UINT else text
-    return said
-
-
-def _matches(said: Mapping[str, int | str], intent: Intent) -> Iterable[OptionMatch]:
-    for selector, text in said.items():
-        at = pointer("match", "option", selector)
-        schema, _, name = selector.rpartition(".")
-        if not schema:
-            raise Invalid("match-invalid", f"{selector!r}: want SCHEMA.FIELD", pointer=at)
-        field = _declared_field(intent, schema, name, at)
-        value, mask = _field("match-invalid", at, parse_match, field.kind, field.bits, text)
-        ones = (1 << field.bits) - 1
-        yield OptionMatch(schema=schema, field=name, value=value, mask=ones if mask is None else mask)
-
-
-def _render_match(match: OptionMatch, intent: Intent) -> str:
-    field = intent.option_schemas[match.schema].spec.layout.field(match.field)
-    value = render_value(field.kind, field.bits, match.value)
-    if match.mask == (1 << field.bits) - 1:
-        return value
-    plain = field.kind in (FieldKind.UINT, FieldKind.FLAGS)
-    mask = f"{match.mask:#x}" if plain else render_value(field.kind, field.bits, match.mask)
-    return f"{value}/{mask}"
-
-
-def _declared_field(intent: Intent, schema: str, name: str, at: str) -> OptionField:
-    held = intent.option_schemas.get(schema)
-    if held is None:
-        raise Invalid("option-unknown", f"there is no option schema {schema}", pointer=at)
-    try:
-        return held.spec.layout.field(name)
-    except EncodeError as error:
-        raise Invalid("field-unknown", str(error), pointer=at, holder=held.id) from error
+@_rendered.register
+def _(spec: PolicySpec, labels: dict[str, str], intent: Intent) -> PolicyDocument:
+    return policy_document(spec, labels)
 
 
 def _option_field(index: int, document: FieldDocument) -> OptionField:
-    return _field(
+    kind, at = FieldKind(document.type), pointer("fields", index)
+    return checked(
         "field-invalid",
-        pointer("fields", index),
+        at,
         OptionField,
         name=document.name,
-        kind=FieldKind(document.type),
+        kind=kind,
         offset=document.offset,
         bits=document.bits,
+        names=_field_names(kind, document, at),
     )
+
+
+def _field_names(kind: FieldKind, document: FieldDocument, at: str) -> Names:
+    """Return the names of an enum's values, or of the bits of flags; refuse them on any other kind."""
+    values, flags = document.values, document.flags
+    if values is not UNSET and kind is not FieldKind.ENUM:
+        reason = f"field {document.name}: values go with enum, this is {kind.value}"
+        raise Invalid("field-invalid", reason, pointer=at + "/values")
+    if flags is not UNSET and kind is not FieldKind.FLAGS:
+        reason = f"field {document.name}: names of bits go with flags, this is {kind.value}"
+        raise Invalid("field-invalid", reason, pointer=at + "/flags")
+    if values is not UNSET:
+        return tuple(values.items())
+    if len(flags or ()) > document.bits:
+        reason = f"field {document.name}: {len(flags or ())} flags, the field has {document.bits} bits"
+        raise Invalid("field-invalid", reason, pointer=at + "/flags")
+    return tuple((name, bit) for bit, name in enumerate(flags or ()) if name)
+
+
+def field_document(field: OptionField) -> FieldDocument:
+    """Turn a field into the document that would make it."""
+    document = FieldDocument(name=field.name, type=field.kind.value, offset=field.offset, bits=field.bits)
+    if field.kind is FieldKind.ENUM:
+        document.values = dict(field.names)
+    elif field.names:
+        name_of = {bit: name for name, bit in field.names}
+        document.flags = [name_of.get(bit, "") for bit in range(max(name_of) + 1)]
+    return document
 
 
 def _culprit(error: EncodeError, document: OptionSchemaDocument) -> str:
@@ -276,36 +284,11 @@ def _culprit(error: EncodeError, document: OptionSchemaDocument) -> str:
     return pointer("fields", places[-1]) if places else "/fields"
 
 
-def _field(code: str, at: str, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    try:
-        return make(*args, **kwargs)
-    except EncodeError as error:
-        raise Invalid(code, str(error), pointer=at) from error
-
-
 def _address(text: str, at: str) -> Address:
     try:
         return ip_address(text)
     except ValueError as error:
         raise Invalid("address-invalid", f"{text!r} is no IPv4 or IPv6 address", pointer=at) from error
-
-
-def _mac(text: str) -> int:
-    if _PLAIN_MAC.fullmatch(text):
-        return int(text.replace(":", ""), 16)  # netaddr, which knows all spellings, takes eight times as long
-    try:
-        return int(netaddr.EUI(text, version=48))
-    except (netaddr.AddrFormatError, ValueError) as error:
-        raise Invalid("mac-invalid", f"{text!r} is no MAC address", pointer="/mac") from error
-
-
-def _number(value: int | str, at: str) -> int:
-    try:
-        return value if isinstance(value, int) else int(value, 0)
-    except ValueError as error:
-        raise Invalid(
-            "number-invalid", f'{value!r}: want a number, or one as "0xff00"', pointer=at
-        ) from error
 
 
 def to_layout(document: object, name: str) -> OptionLayout:

@@ -11,10 +11,14 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-Labels = Annotated[dict[str, str], Meta(description="For filtering lists; no meaning to the controller.")]
+from controller.api.rule_schema import GroupDocument, Labels, OptionPolicyDocument, PolicyDocument
+
 OptionValues = Annotated[
-    dict[str, dict[str, int | str]],
-    Meta(description="Values by option schema, then field.", examples=[{"context": {"tier": 2, "zone": 7}}]),
+    dict[str, dict[str, int | str | list[str]]],
+    Meta(
+        description="Values by option schema, then field; flags also as a list of names.",
+        examples=[{"context": {"tier": 2, "zone": 7}}],
+    ),
 ]
 
 
@@ -52,6 +56,9 @@ class HostDocument(_Document, kw_only=True):
     bridge: str = "br-int"
     datapath: Literal["auto", "system", "netdev"] = "auto"
     tunnel: TunnelDocument = field(default_factory=TunnelDocument)
+    underlay_mtu: Annotated[
+        int, Meta(description="Bytes of the largest IP packet that the underlay carries from here.")
+    ] = 1500
 
 
 class NetworkDocument(_Document, kw_only=True):
@@ -62,6 +69,13 @@ class NetworkDocument(_Document, kw_only=True):
         default_factory=list
     )
     values: OptionValues = field(default_factory=dict)
+    mtu: Annotated[
+        int | None,
+        Meta(description="What it must carry at least; null takes what hosts and options leave."),
+    ] = None
+    inner_vlan: Annotated[
+        Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
+    ] = "forbid"
 
 
 class PortDocument(_Document, kw_only=True):
@@ -76,15 +90,27 @@ class PortDocument(_Document, kw_only=True):
         str | None, Meta(description="external_ids:iface-id of its OVS interface; its name by default.")
     ] = None
     options: OptionValues = field(default_factory=dict)
+    group: Annotated[str | None, Meta(description="The group that its packets say they are of.")] = None
 
 
 class FieldDocument(Struct, forbid_unknown_fields=True, kw_only=True):
     """A field of an option; bit offsets count from the most significant bit of the data."""
 
     name: str
-    type: Literal["uint", "flags", "ipv4", "ipv6", "mac", "bytes"] = "uint"
+    type: Literal["uint", "enum", "flags", "ipv4", "ipv6", "mac", "bytes"] = "uint"
     offset: int
     bits: int
+    values: Annotated[
+        dict[str, int] | UnsetType,
+        Meta(description="Of an enum: its values by name.", examples=[{"gold": 1, "silver": 2}]),
+    ] = UNSET
+    flags: Annotated[
+        list[str] | UnsetType,
+        Meta(
+            description="Of flags: a name for each bit, least significant first; empty for none.",
+            examples=[["urgent", "test"]],
+        ),
+    ] = UNSET
 
 
 class OptionSchemaDocument(_Document, kw_only=True):
@@ -94,44 +120,39 @@ class OptionSchemaDocument(_Document, kw_only=True):
     type: Annotated[int | str, Meta(description="Bit 7 set means critical.")]
     length: Annotated[int, Meta(description="Bytes of data: a multiple of 4, at most 124.")]
     fields: list[FieldDocument] = field(default_factory=list)
+    direction: Annotated[
+        Literal["both", "send", "receive"],
+        Meta(description="send: stamped, matched by no policy; receive: matched, stamped by no port."),
+    ] = "both"
+    replaces: Annotated[
+        str | None, Meta(description="The schema of which this is the next version, of the same class.")
+    ] = None
     allow_registered: Annotated[
         bool, Meta(description="Lets the class lie outside IANA's experimental range.")
     ] = False
+    profile: Annotated[
+        str | None,
+        Meta(
+            description="It is the option of this coexistence profile, whose fields it has.", examples=["ovn"]
+        ),
+    ] = None
 
 
-class SelectorDocument(Struct, forbid_unknown_fields=True):
-    """Which ports a policy is about; without a port all of the network."""
-
-    port: str | None = None
-
-
-class MatchDocument(Struct, forbid_unknown_fields=True):
-    """What packets a policy is about."""
-
-    option: Annotated[
-        dict[str, int | str],
-        Meta(description="SCHEMA.FIELD to VALUE or VALUE/MASK.", examples=[{"context.tier": "2/0xff"}]),
-    ] = field(default_factory=dict)
-
-
-class OptionPolicyDocument(_Document, kw_only=True):
-    """Lets traffic to ports in, or drops it, by its options."""
-
-    network: str
-    priority: int = 100
-    direction: Literal["ingress"] = "ingress"
-    to: SelectorDocument = field(default_factory=SelectorDocument)
-    match: MatchDocument = field(default_factory=MatchDocument)
-    action: Literal["allow", "drop"]
-
-
-Document = HostDocument | NetworkDocument | PortDocument | OptionSchemaDocument | OptionPolicyDocument
+Document = (
+    HostDocument
+    | NetworkDocument
+    | PortDocument
+    | OptionSchemaDocument
+    | OptionPolicyDocument
+    | GroupDocument
+    | PolicyDocument
+)
 
 
 class NameDocument(Struct):
     """What a document of a bulk request has besides the keys of its kind."""
 
-    kind: Literal["host", "network", "port", "option-schema", "option-policy"]
+    kind: Literal["host", "network", "port", "option-schema", "option-policy", "group", "policy"]
     name: str
 
 
@@ -150,6 +171,8 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     "port": PortDocument,
     "option-schema": OptionSchemaDocument,
     "option-policy": OptionPolicyDocument,
+    "group": GroupDocument,
+    "policy": PolicyDocument,
 }
 "The document of each kind."
 
@@ -173,16 +196,29 @@ class ProgressView(Struct, kw_only=True):
     behind_since: int | None
 
 
+class FindingView(Struct, kw_only=True, omit_defaults=True):
+    """A remark about options: nothing that is refused."""
+
+    code: Annotated[str, Meta(examples=["over-4-bytes"])]
+    severity: Literal["info", "warning", "error"]
+    message: str
+    field: Annotated[str, Meta(description="The field it is about, if it is about one.")] = ""
+
+
 class StatusView(Struct, kw_only=True, omit_defaults=True):
     """What the controller knows of an object; which members there are depends on the kind."""
 
     conditions: list[ConditionView]
     host: str | UnsetType | None = UNSET
     "Of a port: where it is plugged."
+    mtu: int | UnsetType | None = UNSET
+    "Of a network and its ports: bytes of the largest IP packet that fits between any two hosts."
     overhead: int | UnsetType = UNSET
     "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
     slot: int | UnsetType = UNSET
     "Of an option schema: its tun_metadata index."
+    lint: list[FindingView] | UnsetType = UNSET
+    "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
     progress: ProgressView | UnsetType = UNSET
 
@@ -207,6 +243,32 @@ class ListView(Struct, Generic[D], kw_only=True):
     revision: Annotated[int, Meta(description="Of the whole intent, when the page was read.")]
     items: list[ObjectView[D]]
     next: Annotated[str | None, Meta(description="Cursor of the next page; null on the last.")] = None
+
+
+class ProfileOptionView(Struct, kw_only=True):
+    """An option of a coexistence profile, in one of its lengths."""
+
+    name: str
+    class_: str = field(name="class")
+    type: Annotated[int | None, Meta(description="Null: every type of the class.")]
+    length: Annotated[int | None, Meta(description="Bytes of data; null: any.")]
+    fields: list[FieldDocument]
+    rest: Annotated[str, Meta(description="Of any length: what the bytes behind the fields are called.")]
+
+
+class ProfileView(Struct, kw_only=True):
+    """What another system puts into GENEVE packets."""
+
+    name: str
+    about: str
+    source: Annotated[str, Meta(description="Where its layout was read.")]
+    options: list[ProfileOptionView]
+
+
+class ProfileListView(Struct, kw_only=True):
+    """All coexistence profiles."""
+
+    items: list[ProfileView]
 
 
 class TunnelEndView(Struct):

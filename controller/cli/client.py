@@ -17,6 +17,9 @@ COLLECTIONS = {
     "port": "ports",
     "option-schema": "option-schemas",
     "option-policy": "option-policies",
+    "group": "groups",
+    "policy": "policies",
+    "option-profile": "option-profiles",
     "tunnel": "tunnels",
 }
 "Collection by kind."

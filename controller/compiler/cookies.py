@@ -46,6 +46,8 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    FIREWALL = 20
+    "Options that a network does not carry."
 
 
 class CookieParts(NamedTuple):

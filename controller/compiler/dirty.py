@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from controller.compiler.parts import Part, PartKind, Situation
 from controller.compiler.seats import Seat
 from controller.intent.intent import Intent
-from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec
+from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
 
 
 def ports_to_seat(changes: Iterable[Change], old: Intent, new: Intent) -> Iterator[str]:
@@ -37,14 +37,19 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
             yield from _port(change.name)
             for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
                 yield Part(PartKind.POLICY, name)
-            yield from _rekeyed_port(change, situation)
+            yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
             yield Part(PartKind.PROBES)
-            for network in {*old.networks_using(change.name), *new.networks_using(change.name)}:
-                yield from _network(network, old, situation)
+            yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
-        case Kind.BINDING:
+        case Kind.GROUP:
+            for port in {*old.members_of(change.name), *new.members_of(change.name)}:
+                yield from _port(port)
+                yield from _local_group(port, situation)
+        case Kind.ROLLOUT:
+            yield from _network(_network_of_rollout(change), old, situation)
+        case Kind.POLICY | Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
             pass
 
 
@@ -67,6 +72,7 @@ def parts_of_membership(network: str, situation: Situation) -> Iterator[Part]:
 def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
     """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
     yield Part(PartKind.NETWORK, network)
+    yield Part(PartKind.FIREWALL, network)
     for port in {*old.ports_of(network), *new.ports_of(network)}:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
@@ -111,9 +117,25 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
         yield Part(PartKind.LOCAL_GROUP, name, host)
 
 
-def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:
-    # Deleted and declared again in one go: the seat is the same, the key in the groups is not.
-    seat = situation.seats.of(change.name)
+def _network_of_rollout(change: Change) -> str:
+    one = change.new or change.old
+    assert one is not None
+    assert isinstance(one.spec, RolloutSpec)
+    return one.spec.network
+
+
+def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for network in {*old.networks_using(name), *new.networks_using(name)}:
+        yield from _network(network, old, situation)
+    # Every other network refuses the option from now on, or has it to refuse no more.
+    for network in ("", *new.networks):
+        yield Part(PartKind.FIREWALL, network)
+
+
+def _local_group(port: str, situation: Situation) -> Iterator[Part]:
+    # Its buckets say the port's key, which is another after delete and declare again in one go, and its group.
+    seat = situation.seats.of(port)
     if seat is not None:
         yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
 

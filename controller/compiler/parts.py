@@ -7,7 +7,7 @@ everything give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, pipeline_base, policy, probes, tunnel
+from controller.compiler.features import flood, option_firewall, pipeline_base, policy, probes, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -27,9 +27,19 @@ from controller.compiler.fragments import (
 from controller.compiler.groups import GroupPurpose
 from controller.compiler.seats import Seats
 from controller.compiler.stencil import seal_flows
-from controller.compiler.views import NetworkView, network_view, policy_view, port_view, tlv_map
+from controller.compiler.views import (
+    NetworkView,
+    group_of,
+    network_view,
+    option_field,
+    policy_view,
+    port_view,
+    slot_of,
+    slots_salt,
+    tlv_map,
+)
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Change, Kind, PolicyAction
+from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
 
 
 class PartKind(StrEnum):
@@ -44,6 +54,8 @@ class PartKind(StrEnum):
     PORT = "port"
     LOCAL = "what only the host of a port has"
     POLICY = "policy"
+    FIREWALL = "options that a network does not carry"
+    "Of all networks where it has no name."
 
 
 class Part(NamedTuple):
@@ -75,7 +87,7 @@ class Situation:
         """Take the next intent."""
         self.intent = intent
         kinds = {change.kind for change in changes}
-        if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA)):
+        if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA, Kind.ROLLOUT)):
             self._networks.clear()
         if Kind.HOST in kinds:
             self._families.clear()
@@ -224,8 +236,9 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
     if network is None or part.host not in situation.served_hosts_of(part.name):
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
-    keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
+    intent = situation.intent
+    keys = sorted((intent.ports[port].key, group_of(intent, intent.ports[port].spec)) for port in ports)
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(*numbers) for numbers in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -236,7 +249,7 @@ def _port(part: Part, situation: Situation) -> Iterator[Placed]:
     if port is None or not situation.served_hosts_of(port.spec.network):
         return
     network = situation.network(port.spec.network)
-    view = port_view(port, network)
+    view = port_view(intent, port, network)
     layer = shared_layer(LayerKind.NETWORK, port.spec.network)
     yield layer, Fragment(FragmentId(Feature.NEIGHBOURS, port.name), port_flows.answers(view))
 
@@ -260,7 +273,7 @@ def _local(part: Part, situation: Situation) -> Iterator[Placed]:
         return
     ofport = situation.ofports.get(seat.host, {}).get(port.spec.interface_id or port.name)
     if ofport is not None:
-        block = port_flows.local(port_view(port, situation.network(seat.network)), ofport)
+        block = port_flows.local(port_view(situation.intent, port, situation.network(seat.network)), ofport)
         here = shared_layer(LayerKind.HOST, seat.host)
         yield here, Fragment(FragmentId(Feature.LOCAL, port.name), block)
 
@@ -281,6 +294,30 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
+def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
+    if not part.name:
+        yield from _option_watch(schemas[:1])
+        return
+    network = situation.intent.networks.get(part.name)
+    if network is None or not situation.served_hosts_of(part.name):
+        return
+    view = situation.network(part.name)
+    carried = {schema.name for schema in view.options}
+    others = [schema for schema in schemas if schema.name not in carried]
+    flows = option_firewall.flows(view.vni, map(option_field, others))
+    block = seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
+    layer = shared_layer(LayerKind.NETWORK, network.name)
+    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), block)
+
+
+def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed]:
+    for schema in lowest:
+        flows = (option_firewall.watch_flow(option_field(schema)),)
+        block = seal_flows(flows, Feature.FIREWALL, 0, slots_salt(lowest))
+        yield FABRIC, Fragment(FragmentId(Feature.FIREWALL, ""), block)
+
+
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
     PartKind.PROBES: _probes,
@@ -291,6 +328,7 @@ _PRODUCERS = {
     PartKind.PORT: _port,
     PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
+    PartKind.FIREWALL: _firewall,
 }
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of br-int and the priorities in them. docs/pipeline.md shows each with a real dump.
 
-    local port ─► CLASSIFY ─► ANTISPOOF ─► ND_GUARD ─► STAMP ─► NEIGHBOURS ─► FORWARD ─► geneve port
-                     │                                              │             │
-                     │                                        answered in place   └─► POLICY ─► DELIVER ─► local port
-    geneve port ─────┴─► PEERS ─► RECEIVE ───────────────────────────────────────────────▲
+    local port ─► CLASSIFY ─► ANTISPOOF ─► ND_GUARD ─► STAMP ─► EGRESS ─► NEIGHBOURS ─► FORWARD ─► geneve port
+                     │                                                        │             │
+                     │                                                  answered in place   └─► POLICY ─► GROUPS
+    geneve port ─────┴─► PEERS ─► RECEIVE ─────────────────────────────────────────────────────────▲         └─► DELIVER
 
 ND_GUARD sees IPv6 only. A table without a matching flow drops; each has an explicit last flow that counts.
 """
@@ -25,6 +25,8 @@ class Table(IntEnum):
     "Neighbour discovery must speak of the port's own addresses; no router advertisements, no redirects."
     STAMP = 20
     "Sets the VNI and every option the network carries."
+    EGRESS = 25
+    "Option policies of the sender: restamp, steer, drop."
     NEIGHBOURS = 30
     "Answers ARP and ND from the port table."
     ADVERTISE = 35
@@ -37,6 +39,8 @@ class Table(IntEnum):
     "From the tunnel: known VNI, which local port? Probes end here."
     POLICY = 70
     "Option policies of the destination."
+    GROUPS = 75
+    "Policies between groups, by the identity that the packet carries."
     DELIVER = 80
     "Out to the interface."
 

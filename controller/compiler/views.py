@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
     NetworkSpec,
     Object,
+    OptionDirection,
     OptionMatch,
     OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
     PolicyAction,
     PortSpec,
+    RolloutStage,
     link_local,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
@@ -34,7 +37,9 @@ class NetworkView:
     key: int
     vni: int
     options: tuple[Object[OptionSchemaSpec], ...]
-    "In slot order, which is the order on the wire."
+    "What its packets may carry, in slot order, which is the order on the wire."
+    stamped: tuple[Object[OptionSchemaSpec], ...]
+    "Those of them that ports put on every packet."
     values: tuple[OptionValue, ...]
     salt: bytes
     "What the options' slots stand for: flows that use a slot change when its meaning does."
@@ -52,6 +57,8 @@ class PortView:
     stamps: tuple[tuple[Field, int], ...]
     "Every option of the network with the value this port's packets carry, in slot order."
     salt: bytes
+    group: int = 0
+    "Identity of its group; 0 without one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +76,25 @@ class PolicyView:
 
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
-    schemas = sorted([intent.option_schemas[name] for name in network.spec.options], key=slot_of)
+    rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
+    arriving = {one.schema for one in rollouts if one.incoming and one.stage is not RolloutStage.SENDERS}
+    leaving = {one.schema for one in rollouts if not one.incoming and one.stage is RolloutStage.SENDERS}
+    schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
+    unsent = arriving | leaving
     return NetworkView(
         key=network.key,
         vni=network.spec.vni or 0,
         options=tuple(schemas),
+        stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
         values=network.spec.values,
-        salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
+        salt=slots_salt(schemas),
     )
 
 
-def port_view(port: Object[PortSpec], network: NetworkView) -> PortView:
+def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> PortView:
     """Resolve a port of a network."""
     values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
+    group = values[IDENTITY, GROUP_FIELD] = group_of(intent, port.spec)
     addresses = port.spec.addresses
     return PortView(
         key=port.key,
@@ -89,8 +102,9 @@ def port_view(port: Object[PortSpec], network: NetworkView) -> PortView:
         mac=port.spec.mac,
         ipv4=tuple([int(a) for a in addresses if isinstance(a, IPv4Address)]),
         ipv6=_with_link_local(port.spec.mac, addresses),
-        stamps=tuple([_stamp(schema, values) for schema in network.options]),
+        stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
+        group=group,
     )
 
 
@@ -121,10 +135,36 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
     )
 
 
+def group_of(intent: Intent, port: PortSpec) -> int:
+    """Return the identity of a port's group; 0 without one."""
+    return 0 if port.group is None else identity_of(intent, port.group)
+
+
+def identity_of(intent: Intent, group: str) -> int:
+    """Return the number that stands for a group on the wire."""
+    identity = intent.groups[group].spec.identity
+    assert identity is not None, "the allocator gave every stored group its identity"
+    return identity
+
+
+def _is_sent(schema: Object[OptionSchemaSpec]) -> bool:
+    return schema.spec.direction is not OptionDirection.RECEIVE
+
+
 def slot_of(schema: Object[OptionSchemaSpec]) -> int:
     """Return the tun_metadata index of a stored schema."""
     assert schema.spec.slot is not None, "the allocator gave every stored schema its slot"
     return schema.spec.slot
+
+
+def option_field(schema: Object[OptionSchemaSpec]) -> Field:
+    """Return the field that carries an option's data on every bridge."""
+    return tun_metadata(slot_of(schema), schema.spec.layout.length)
+
+
+def slots_salt(schemas: Iterable[Object[OptionSchemaSpec]]) -> bytes:
+    """Return what options' slots stand for: the salt of flows that use them."""
+    return b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas)
 
 
 def _layout_triple(spec: OptionSchemaSpec) -> tuple[int, int, int]:
@@ -136,7 +176,7 @@ def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], in
     for field in schema.spec.layout.fields:
         value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
         bits |= value
-    return tun_metadata(slot_of(schema), schema.spec.layout.length), bits
+    return option_field(schema), bits
 
 
 def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Iterable[tuple[Field, int, int]]:
@@ -149,8 +189,7 @@ def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Ite
         before = merged.get(condition.schema, (0, 0))
         merged[condition.schema] = before[0] | value, before[1] | mask
     for name, (value, mask) in sorted(merged.items()):
-        schema = by_name[name]
-        yield tun_metadata(slot_of(schema), schema.spec.layout.length), value, mask
+        yield option_field(by_name[name]), value, mask
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:

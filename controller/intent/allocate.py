@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is given out rather than asked for: VNIs, tun_metadata slots, object keys. Always the lowest free one.
+"""What is given out rather than asked for: VNIs, slots, identities, object keys. Always the lowest free one.
 
 A VNI that users leave open comes from 4096 upwards, so that numbers picked by hand (few digits, VLAN IDs
-carried over) do not collide with it. A slot that a deleted schema gave back is given again; a key never is,
-because cookies of flows that outlived their object still name it.
+carried over) do not collide with it. A tun_metadata slot that a deleted schema gave back is given again after a rest; a
+key never is, because cookies of flows that outlived their object still name it.
 """
 
 from __future__ import annotations
 
 from controller.errors import Conflict
+from controller.intent.identity import MAX_IDENTITY
 from controller.intent.index import VNI_BLOCK_BITS, vni_blocks
 from controller.intent.intent import Intent
 from controller.intent.model import MAX_KEY, Kind, ObjectKey, object_id
@@ -35,8 +36,11 @@ def free_vni(intent: Intent) -> Vni:
 
 
 def free_slot(intent: Intent, length: int) -> int:
-    """Return the lowest free tun_metadata slot if `length` more bytes fit; raise Conflict otherwise."""
-    held = sum(schema.spec.layout.length for schema in intent.option_schemas.values())
+    """Return the lowest free tun_metadata slot if `length` more bytes fit; raise Conflict otherwise.
+
+    Free is what no schema has, no retired one rests in, and nobody else mapped on any host.
+    """
+    held = slot_bytes(intent)
     if held + length > SLOT_BYTES:
         raise Conflict(
             "option-bytes-exhausted",
@@ -44,8 +48,13 @@ def free_slot(intent: Intent, length: int) -> int:
             pointer="/length",
             holder=_best_to_give_up(intent),
         )
+    foreign = {one.index for host in intent.capabilities.values() for one in host.spec.foreign}
     for slot in range(SLOTS):
-        if intent.schema_by_slot(slot) is None:
+        if (
+            intent.schema_by_slot(slot) is None
+            and intent.retired_by_slot(slot) is None
+            and slot not in foreign
+        ):
             return slot
     raise Conflict(
         "option-slots-exhausted",
@@ -54,11 +63,27 @@ def free_slot(intent: Intent, length: int) -> int:
     )
 
 
-def next_key(intent: Intent) -> ObjectKey:
-    """Return a key that no object has or had; raise Conflict when there is none left."""
-    if intent.last_key >= MAX_KEY:
+def slot_bytes(intent: Intent) -> int:
+    """Return how many bytes declared options and those that rest hold of what a bridge has."""
+    declared = sum(schema.spec.layout.length for schema in intent.option_schemas.values())
+    return declared + sum(retired.spec.tlv_map.length for retired in intent.retired_slots.values())
+
+
+def free_identity(intent: Intent) -> int:
+    """Return the lowest identity that no group has; raise Conflict when there is none."""
+    taken = {group.spec.identity for group in intent.groups.values()}
+    for identity in range(1, MAX_IDENTITY + 1):
+        if identity not in taken:
+            return identity
+    raise Conflict("identities-exhausted", f"there are {MAX_IDENTITY} groups", pointer="/identity")
+
+
+def next_key(intent: Intent, further: int = 0) -> ObjectKey:
+    """Return a key that no object has or had, `further` keys on; raise Conflict when there is none left."""
+    key = intent.last_key + 1 + further
+    if key > MAX_KEY:
         raise Conflict("keys-exhausted", f"{MAX_KEY} objects were made in this store: it can name no more")
-    return ObjectKey(intent.last_key + 1)
+    return ObjectKey(key)
 
 
 def _behind_full_blocks(intent: Intent, taken: int) -> int:

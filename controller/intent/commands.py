@@ -4,8 +4,9 @@
     command ── evaluate(intent, command) ──► Decision: the changes to make, and the object as it then is
                                        └──► IntentError: a code, a pointer into the document, the holder
 
-A PUT is create-or-replace: sent twice it changes nothing the second time, and the revision stays. `Bind` and
-`Unbind` come from the controller's own eyes, not from users.
+A PUT is create-or-replace: sent twice it changes nothing the second time, and the revision stays. What a change brings
+along (an option's way into a network, a slot that rests) is in `companions.py`. `Bind` and `Unbind`, `Record` and
+`Forget` come from the controller's own eyes, not from users.
 """
 
 from __future__ import annotations
@@ -15,20 +16,34 @@ from typing import assert_never
 
 from controller.errors import Invalid, NotFound, PreconditionRequired, StaleRevision
 from controller.intent.allocate import next_key
-from controller.intent.checks import hosts, networks, option_policies, option_schemas, ports
+from controller.intent.checks import (
+    groups,
+    hosts,
+    networks,
+    option_policies,
+    option_schemas,
+    policies,
+    ports,
+)
 from controller.intent.checks.documents import Labels, check_name, settle_labels
+from controller.intent.companions import companions
 from controller.intent.intent import Intent
 from controller.intent.model import (
     AnyObject,
     BindingSpec,
+    CapabilitySpec,
     Change,
+    GroupSpec,
     HostSpec,
     Kind,
     NetworkSpec,
     Object,
     OptionPolicySpec,
     OptionSchemaSpec,
+    PolicySpec,
     PortSpec,
+    RetiredSlotSpec,
+    RolloutSpec,
     Spec,
     object_id,
 )
@@ -39,8 +54,16 @@ _KINDS: dict[type[Spec], Kind] = {
     PortSpec: Kind.PORT,
     OptionSchemaSpec: Kind.OPTION_SCHEMA,
     OptionPolicySpec: Kind.OPTION_POLICY,
+    GroupSpec: Kind.GROUP,
+    PolicySpec: Kind.POLICY,
 }
 "What users may write."
+
+_RECORDED: dict[type[Spec], Kind] = {CapabilitySpec: Kind.CAPABILITY, RolloutSpec: Kind.ROLLOUT}
+"What the controller records."
+
+_FORGOTTEN = frozenset((Kind.ROLLOUT, Kind.RETIRED_SLOT))
+"What the controller takes away when it is over."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +104,23 @@ class Unbind:
     port: str
 
 
-Command = Put | Delete | Bind | Unbind
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Record what the controller found out: what a host can do, how far a rollout is."""
+
+    name: str
+    spec: CapabilitySpec | RolloutSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """Take away a record of something that is over: a rollout, a slot's rest."""
+
+    kind: Kind
+    name: str
+
+
+Command = Put | Delete | Bind | Unbind | Record | Forget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +148,10 @@ def evaluate(intent: Intent, command: Command, *, require_match: bool = False) -
             return _bind(intent, command)
         case Unbind():
             return _unbind(intent, command)
+        case Record():
+            return _record(intent, command)
+        case Forget():
+            return _forget(intent, command)
         case _:
             assert_never(command)
 
@@ -132,15 +175,17 @@ def _put(intent: Intent, command: Put, require_match: bool) -> Decision:
         revision=intent.revision + 1,
         labels=labels,
     )
-    return Decision(changes=(_change(held, new),), result=new, created=held is None)
+    more = companions(intent, held, new)
+    return Decision(changes=(*more, _change(held, new)), result=new, created=held is None)
 
 
 def _delete(intent: Intent, command: Delete, require_match: bool) -> Decision:
     held = intent.get(command.kind, command.name)
-    if held is None or command.kind is Kind.BINDING:
+    if held is None or command.kind not in _KINDS.values():
         raise NotFound("not-found", f"there is no {object_id(command.kind, command.name)}")
     _check_revision(held, command, require_match)
-    return Decision(changes=(*_dependent(intent, held), _change(held, None)))
+    more = companions(intent, held, None)
+    return Decision(changes=(*_dependent(intent, held), *more, _change(held, None)))
 
 
 def _bind(intent: Intent, command: Bind) -> Decision:
@@ -162,6 +207,33 @@ def _bind(intent: Intent, command: Bind) -> Decision:
 def _unbind(intent: Intent, command: Unbind) -> Decision:
     held = intent.get(Kind.BINDING, command.port)
     return Decision(changes=() if held is None else (_change(held, None),))
+
+
+def _record(intent: Intent, command: Record) -> Decision:
+    kind = _RECORDED[type(command.spec)]
+    held = intent.get(kind, command.name)
+    if kind is Kind.CAPABILITY and command.name not in intent.hosts:
+        raise NotFound("not-found", f"there is no {object_id(Kind.HOST, command.name)}")
+    if kind is Kind.ROLLOUT and held is None:
+        # It ended, or its network did, while something about it was being found out.
+        raise NotFound("not-found", f"there is no {object_id(kind, command.name)}")
+    if held is not None and held.spec == command.spec:
+        return Decision(result=held)
+    new: AnyObject = Object(
+        kind=kind,
+        name=command.name,
+        key=held.key if held is not None else next_key(intent),
+        spec=command.spec,
+        revision=intent.revision + 1,
+    )
+    return Decision(changes=(_change(held, new),), result=new, created=held is None)
+
+
+def _forget(intent: Intent, command: Forget) -> Decision:
+    held = intent.get(command.kind, command.name)
+    if command.kind not in _FORGOTTEN or held is None:
+        return Decision()
+    return Decision(changes=(_change(held, None),))
 
 
 def _check_absent(held: AnyObject | None, command: Put) -> None:
@@ -195,8 +267,12 @@ def _settle(intent: Intent, name: str, spec: Spec) -> Spec:
             return option_schemas.settle(intent, name, spec)
         case OptionPolicySpec():
             return option_policies.settle(intent, name, spec)
-        case BindingSpec():
-            raise Invalid("kind-mismatch", "bindings are not written by users", pointer="/kind")
+        case GroupSpec():
+            return groups.settle(intent, name, spec)
+        case PolicySpec():
+            return policies.settle(intent, name, spec)
+        case BindingSpec() | CapabilitySpec() | RolloutSpec() | RetiredSlotSpec():
+            raise Invalid("kind-mismatch", "this is not written by users", pointer="/kind")
         case _:
             assert_never(spec)
 
@@ -205,16 +281,21 @@ def _dependent(intent: Intent, held: AnyObject) -> tuple[Change, ...]:
     """Return what goes with an object; raise Conflict when something in use forbids that it goes."""
     match held.kind:
         case Kind.HOST:
-            return tuple(_change(intent.bindings[port], None) for port in intent.ports_on(held.name))
+            bindings = tuple(_change(intent.bindings[port], None) for port in intent.ports_on(held.name))
+            capability = intent.capabilities.get(held.name)
+            return bindings if capability is None else (*bindings, _change(capability, None))
         case Kind.PORT:
             ports.check_unused(intent, held.name)
             binding = intent.bindings.get(held.name)
             return () if binding is None else (_change(binding, None),)
         case Kind.NETWORK:
             networks.check_unused(intent, held.name)
+            return tuple(_change(intent.rollouts[name], None) for name in intent.rollouts_of(held.name))
         case Kind.OPTION_SCHEMA:
             option_schemas.check_unused(intent, held.name)
-        case Kind.OPTION_POLICY | Kind.BINDING:
+        case Kind.GROUP:
+            groups.check_unused(intent, held.name)
+        case _:
             pass
     return ()
 

@@ -19,13 +19,19 @@ from controller.intent.model import (
     Address,
     AnyObject,
     BindingSpec,
+    CapabilitySpec,
     Change,
+    GroupSpec,
     HostSpec,
     NetworkSpec,
     OptionPolicySpec,
     OptionSchemaSpec,
+    PolicySpec,
     PortSpec,
+    RetiredSlotSpec,
+    RolloutSpec,
 )
+from controller.intent.rules import fields_named, ports_named, schemas_named
 
 T = TypeVar("T", bound=Hashable)
 Term = tuple[Hashable, ...]
@@ -105,8 +111,15 @@ def unique_terms(held: AnyObject) -> Iterator[Term]:
             yield ("slot", schema.slot)
             yield ("type", schema.layout.option_class, schema.layout.option_type)
         case OptionPolicySpec() as policy:
-            yield ("condition", policy.network, policy.to_port, policy.priority, policy.match)
-        case BindingSpec():
+            yield condition_term(policy)
+        case GroupSpec() as group:
+            yield ("identity", group.identity)
+        case PolicySpec() as between:
+            yield between_term(between)
+        case RetiredSlotSpec(tlv_map=retired):
+            yield ("retired", retired.index)
+            yield ("retired-type", retired.option_class, retired.option_type)
+        case BindingSpec() | CapabilitySpec() | RolloutSpec():
             pass
 
 
@@ -114,22 +127,66 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
     """Yield the groups this object is in, and the member it is there."""
     match held.spec:
         case NetworkSpec() as network:
-            yield from ((("networks-using", schema), held.name) for schema in network.options)
-            yield from (_field_use(held, held.name, value.schema, value.field) for value in network.values)
-            if network.vni is not None:
-                yield from ((term, held.name) for term in vni_blocks(network.vni))
+            yield from _network_groups(network, held)
         case PortSpec() as port:
             yield ("ports-of", port.network), held.name
+            if port.group is not None:
+                yield ("members-of", port.group), held.name
             yield from (_field_use(held, port.network, value.schema, value.field) for value in port.values)
         case OptionPolicySpec() as policy:
-            yield ("policies-of", policy.network), held.name
-            if policy.to_port is not None:
-                yield ("policies-to", policy.to_port), held.name
-            yield from (_field_use(held, policy.network, match.schema, match.field) for match in policy.match)
+            yield from _option_policy_groups(policy, held)
+        case PolicySpec() as between:
+            yield ("policies-between", between.network), held.name
+            yield ("policies-to-group", between.network, between.to_group), held.name
+            for group in {between.from_group, between.to_group} - {None}:
+                yield ("policies-of-group", group), held.name
         case BindingSpec() as binding:
             yield ("ports-on", binding.host), held.name
-        case HostSpec() | OptionSchemaSpec():
+        case RolloutSpec() as rollout:
+            yield ("rollouts-of", rollout.network), held.name
+            yield ("rollouts-for", rollout.schema), held.name
+        case OptionSchemaSpec(replaces=replaced) if replaced is not None:
+            yield ("replacing", replaced), held.name
+        case HostSpec() | OptionSchemaSpec() | GroupSpec() | CapabilitySpec() | RetiredSlotSpec():
             pass
+
+
+def _network_groups(network: NetworkSpec, held: AnyObject) -> Iterator[tuple[Term, str]]:
+    yield from ((("networks-using", schema), held.name) for schema in network.options)
+    yield from (_field_use(held, held.name, value.schema, value.field) for value in network.values)
+    if network.mtu is not None:
+        yield ("demanding-mtu",), held.name
+    if network.vni is not None:
+        yield from ((term, held.name) for term in vni_blocks(network.vni))
+
+
+def _option_policy_groups(policy: OptionPolicySpec, held: AnyObject) -> Iterator[tuple[Term, str]]:
+    yield ("policies-of", policy.network), held.name
+    if policy.to_port is not None:
+        yield ("policies-to", policy.to_port), held.name
+    for port in {policy.from_port, policy.to_port, *ports_named(policy.actions)} - {None}:
+        yield ("policies-naming", port), held.name
+    for group in {policy.from_group, policy.to_group} - {None}:
+        yield ("option-policies-of-group", group), held.name
+    for schema, field_name in fields_named(policy.actions):
+        yield _field_use(held, policy.network, schema, field_name)
+    for schema in schemas_named(policy.actions):
+        yield ("option", policy.network, schema), held.id
+    for match in policy.match:
+        yield _field_use(held, policy.network, match.schema, match.field)
+
+
+def condition_term(policy: OptionPolicySpec) -> Term:
+    """Return what tells which packets an option policy is about, at its priority."""
+    who = policy.from_port, policy.from_group, policy.to_port, policy.to_group
+    which = policy.direction, policy.priority, policy.match, policy.packet
+    return ("condition", policy.network, who, which)
+
+
+def between_term(policy: PolicySpec) -> Term:
+    """Return what tells which packets a policy between groups is about, at its priority."""
+    which = policy.priority, policy.protocol, policy.ports
+    return ("between", policy.network, policy.from_group, policy.to_group, which)
 
 
 def vni_blocks(vni: int) -> Iterator[Term]:

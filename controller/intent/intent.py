@@ -14,12 +14,14 @@ from typing import cast
 
 from immutables import Map
 
-from controller.intent.index import NO_MEMBERS, Index, address_term
+from controller.intent.index import NO_MEMBERS, Index, address_term, between_term, condition_term
 from controller.intent.model import (
     Address,
     AnyObject,
     BindingSpec,
+    CapabilitySpec,
     Change,
+    GroupSpec,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -27,7 +29,10 @@ from controller.intent.model import (
     ObjectKey,
     OptionPolicySpec,
     OptionSchemaSpec,
+    PolicySpec,
     PortSpec,
+    RetiredSlotSpec,
+    RolloutSpec,
 )
 
 Table = Map[str, AnyObject]
@@ -111,6 +116,31 @@ class Intent:
         """Where ports are plugged, by the name of the port."""
         return cast("Map[str, Object[BindingSpec]]", self.objects(Kind.BINDING))
 
+    @property
+    def groups(self) -> Map[str, Object[GroupSpec]]:
+        """The groups of ports by name."""
+        return cast("Map[str, Object[GroupSpec]]", self.objects(Kind.GROUP))
+
+    @property
+    def policies(self) -> Map[str, Object[PolicySpec]]:
+        """The policies between groups by name."""
+        return cast("Map[str, Object[PolicySpec]]", self.objects(Kind.POLICY))
+
+    @property
+    def capabilities(self) -> Map[str, Object[CapabilitySpec]]:
+        """What hosts can do, by the name of the host."""
+        return cast("Map[str, Object[CapabilitySpec]]", self.objects(Kind.CAPABILITY))
+
+    @property
+    def rollouts(self) -> Map[str, Object[RolloutSpec]]:
+        """The options that are on their way into a network or out of it."""
+        return cast("Map[str, Object[RolloutSpec]]", self.objects(Kind.ROLLOUT))
+
+    @property
+    def retired_slots(self) -> Map[str, Object[RetiredSlotSpec]]:
+        """The slots that rest before they are given again."""
+        return cast("Map[str, Object[RetiredSlotSpec]]", self.objects(Kind.RETIRED_SLOT))
+
     def objects(self, kind: Kind) -> Table:
         """Return the objects of a kind by name, in no order."""
         return self.tables[kind]
@@ -157,7 +187,23 @@ class Intent:
 
     def policy_by_condition(self, policy: OptionPolicySpec) -> str | None:
         """Find the policy that selects and matches the same at the same priority, whatever its action."""
-        return self._who("condition", policy.network, policy.to_port, policy.priority, policy.match)
+        return self._who(*condition_term(policy))
+
+    def policy_between(self, policy: PolicySpec) -> str | None:
+        """Find the policy between groups that speaks of the same packets at the same priority."""
+        return self._who(*between_term(policy))
+
+    def group_by_identity(self, identity: int) -> str | None:
+        """Find the group that has the identity."""
+        return self._who("identity", identity)
+
+    def retired_by_slot(self, slot: int) -> str | None:
+        """Find the retired slot of this number."""
+        return self._who("retired", slot)
+
+    def retired_by_type(self, option_class: int, option_type: int) -> str | None:
+        """Find the retired slot of an option of this class and type."""
+        return self._who("retired-type", option_class, option_type)
 
     def ports_of(self, network: str) -> Map[str, None]:
         """Return the names of the network's ports."""
@@ -168,8 +214,44 @@ class Intent:
         return self.group("policies-of", network)
 
     def policies_to(self, port: str) -> Map[str, None]:
-        """Return the names of the option policies that name this port."""
+        """Return the names of the option policies that name this port as where packets go."""
         return self.group("policies-to", port)
+
+    def policies_naming(self, port: str) -> Map[str, None]:
+        """Return the names of the option policies that speak of this port in any way."""
+        return self.group("policies-naming", port)
+
+    def option_policies_of_group(self, group: str) -> Map[str, None]:
+        """Return the names of the option policies that speak of the group."""
+        return self.group("option-policies-of-group", group)
+
+    def policies_between(self, network: str) -> Map[str, None]:
+        """Return the names of the network's policies between groups."""
+        return self.group("policies-between", network)
+
+    def policies_of_group(self, group: str) -> Map[str, None]:
+        """Return the names of the policies that name the group, on either side."""
+        return self.group("policies-of-group", group)
+
+    def policies_to_group(self, network: str, group: str) -> Map[str, None]:
+        """Return the names of the network's policies that say who may talk to the group."""
+        return self.group("policies-to-group", network, group)
+
+    def members_of(self, group: str) -> Map[str, None]:
+        """Return the names of the ports in a group."""
+        return self.group("members-of", group)
+
+    def rollouts_of(self, network: str) -> Map[str, None]:
+        """Return the names of the rollouts under way in a network."""
+        return self.group("rollouts-of", network)
+
+    def rollouts_for(self, schema: str) -> Map[str, None]:
+        """Return the names of the rollouts under way for an option schema."""
+        return self.group("rollouts-for", schema)
+
+    def schemas_replacing(self, schema: str) -> Map[str, None]:
+        """Return the option schemas that call themselves the next version of this one."""
+        return self.group("replacing", schema)
 
     def ports_on(self, host: str) -> Map[str, None]:
         """Return the names of the ports that are plugged into the host."""
@@ -178,6 +260,15 @@ class Intent:
     def networks_using(self, schema: str) -> Map[str, None]:
         """Return the names of the networks whose packets carry the option."""
         return self.group("networks-using", schema)
+
+    @property
+    def networks_demanding_mtu(self) -> Map[str, None]:
+        """The names of the networks that say what they must carry."""
+        return self.group("demanding-mtu")
+
+    def users_of_option(self, network: str, schema: str) -> Map[str, None]:
+        """Return the option policies (kind/name) whose actions speak of the option as a whole in this network."""
+        return self.group("option", network, schema)
 
     def users_of_field(self, network: str, schema: str, field_name: str) -> Map[str, None]:
         """Return the network, ports and policies (kind/name) that speak of the field in this network."""

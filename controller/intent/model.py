@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users declare: hosts, networks, ports, option schemas, option policies; and where ports are plugged.
+"""What users declare, and what the controller keeps beside it: where ports are plugged, what hosts can do,
+how far options are rolled out, which slots rest.
 
 All values are frozen and hashable. An `Object` is a spec under a name with its place in history; `intent.py`
 holds all of them at one revision. References between objects are names. Whether a spec fits the rest of the
@@ -13,7 +14,9 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Generic, Literal, NewType, TypeVar
 
+from controller.intent.rules import ANY_PACKET, PacketMatch, PortRange, RuleAction
 from ovs_geneve.geneve.fields import OptionLayout
+from ovs_geneve.openflow.tlv_table import TlvMap
 from ovs_geneve.values import Vni
 
 Address = IPv4Address | IPv6Address
@@ -23,6 +26,9 @@ ObjectKey = NewType("ObjectKey", int)
 groups. A binding has its port's."""
 
 MAX_KEY = (1 << 22) - 1
+
+DEFAULT_UNDERLAY_MTU = 1500
+"What Ethernet carries."
 
 
 def link_local(mac: int) -> IPv6Address:
@@ -39,8 +45,16 @@ class Kind(StrEnum):
     PORT = "port"
     OPTION_SCHEMA = "option-schema"
     OPTION_POLICY = "option-policy"
+    GROUP = "group"
+    POLICY = "policy"
     BINDING = "binding"
-    "Where a port is plugged: written by the controller, not by users."
+    "Where a port is plugged: this and what follows is written by the controller, not by users."
+    CAPABILITY = "capability"
+    "What a host can do; has its name."
+    ROLLOUT = "rollout"
+    "How far an option of a network is on its way in or out."
+    RETIRED_SLOT = "retired-slot"
+    "A slot whose schema is gone, and which rests before it is given again."
 
 
 def object_id(kind: Kind, name: str) -> str:
@@ -88,6 +102,8 @@ class HostSpec:
     bridge: str = "br-int"
     datapath: DatapathChoice = DatapathChoice.AUTO
     tunables: Tunables = field(default_factory=Tunables)
+    underlay_mtu: int = DEFAULT_UNDERLAY_MTU
+    "Bytes of the largest IP packet that the underlay carries from here."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -97,6 +113,15 @@ class OptionValue:
     schema: str
     field: str
     value: int
+
+
+class InnerVlan(StrEnum):
+    """What becomes of a VLAN tag on what a port sends (RFC 8926 4.6 leaves it to configuration)."""
+
+    FORBID = "forbid"
+    "A tagged frame is dropped."
+    STRIP = "strip"
+    "The tag is taken off; its VLAN ID can be stamped into an option."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +134,9 @@ class NetworkSpec:
     "Names of the option schemas that every packet of the network carries."
     values: tuple[OptionValue, ...] = ()
     "What ports of the network stamp unless they say otherwise; sorted; a field not named is 0."
+    mtu: int | None = None
+    "The least that the network must carry; None takes what hosts and options leave."
+    inner_vlan: InnerVlan = InnerVlan.FORBID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +150,17 @@ class PortSpec:
     interface_id: str | None = None
     "external_ids:iface-id of the OVS interface that is this port; None means the port's name."
     values: tuple[OptionValue, ...] = ()
+    group: str | None = None
+
+
+class OptionDirection(StrEnum):
+    """Who puts an option on packets and who reads it (RFC 8926 4.4.4: tunnels have a direction each)."""
+
+    BOTH = "both"
+    SEND = "send"
+    "Stamped, for others to read: no policy of ours matches it."
+    RECEIVE = "receive"
+    "Read, from others who stamp it: no port of ours does."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +168,13 @@ class OptionSchemaSpec:
     """An option users declared, and the tun_metadata slot it has on every bridge."""
 
     layout: OptionLayout
+    direction: OptionDirection = OptionDirection.BOTH
+    replaces: str | None = None
+    "The schema of which this is the next version."
     allow_registered: bool = False
     "Lets the class lie outside IANA's experimental range 0xff00-0xffff."
+    profile: str | None = None
+    "The coexistence profile whose option this is, exactly as laid out there."
     slot: int | None = None
     "Index of tun_metadata, 0 to 63; given by the allocator, never by users."
 
@@ -152,21 +196,66 @@ class OptionMatch:
     mask: int
 
 
+class Direction(StrEnum):
+    """Which way packets go, seen from the port."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionPolicySpec:
-    """Which packets towards ports (direction ingress) are let in, by the options they carry.
+    """What becomes of packets by the options they carry, where they enter the overlay or leave it.
 
-    Higher priority wins; at one priority drop wins over allow. A port that any allow policy selects lets
-    in nothing that no policy allows.
+    Of the policies of a direction that match a packet, the one of the highest priority decides alone; at one priority
+    drop wins over the others. A port that any ingress policy with `allow` selects lets in nothing that no policy
+    allows; likewise for egress.
     """
 
     network: str
     priority: int = 100
+    direction: Direction = Direction.INGRESS
+    from_port: str | None = None
+    from_group: str | None = None
     to_port: str | None = None
     "None selects every port of the network."
+    to_group: str | None = None
     match: tuple[OptionMatch, ...] = ()
     "All must hold; sorted; empty matches every packet."
-    action: PolicyAction
+    packet: PacketMatch = ANY_PACKET
+    actions: tuple[RuleAction, ...] = ()
+    action: PolicyAction | None = None
+    "The verdict; None lets the packet go on as if the policy were not there."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSpec:
+    """Ports that have the same rights; its identity travels with every packet of theirs, in a built-in option."""
+
+    identity: int | None = None
+    "1 to 65535; None asks the allocator for one; stored groups always have theirs."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySpec:
+    """Who may talk to a group, decided at the receiver by the identity that a packet carries.
+
+    Higher priority wins; at one priority deny wins. A group that any policy selects lets in nothing that none allows.
+    """
+
+    network: str
+    to_group: str
+    from_group: str | None = None
+    "None is anybody in the network."
+    priority: int = 100
+    protocol: int | None = None
+    ports: tuple[PortRange, ...] = ()
+    "Destination ports; empty is all."
+    allow: bool = True
+    stateful: bool = False
+    "Replies to what is allowed are let in as well, whatever else is said."
+    log: bool = False
+    "Tell of packets that this refuses, a few a second."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +265,68 @@ class BindingSpec:
     host: str
 
 
-Spec = HostSpec | NetworkSpec | PortSpec | OptionSchemaSpec | OptionPolicySpec | BindingSpec
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilitySpec:
+    """What a host told of itself (RFC 8926 4.5.1: whoever sends options must know what peers can parse)."""
+
+    ovs_version: str = ""
+    datapath: str = ""
+    'As OVS spells it: "system" or "netdev".'
+    kernel: str = ""
+    max_option_bytes: int = 0
+    "Data of all options together; 0 while the bridge has not told."
+    max_options: int = 0
+    critical: bool = False
+    "Understands critical options that are declared."
+    foreign: tuple[TlvMap, ...] = ()
+    "Slots of its bridge that somebody else mapped; sorted."
+
+
+class RolloutStage(StrEnum):
+    """How far an option of a network is. In: RECEIVERS, CANARY, SENDERS, done. Out: SENDERS, RECEIVERS, gone."""
+
+    RECEIVERS = "receivers"
+    "In: hosts are to understand it; nobody sends it. Out: nobody sends it any more; hosts are to forget it."
+    CANARY = "canary"
+    "One pair of hosts is probed with it."
+    SENDERS = "senders"
+    "In: ports are to stamp it. Out: ports are to stop."
+    ROLLED_BACK = "rolled-back"
+    "A canary failed: nobody sends it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSpec:
+    """An option on its way into a network or out of it; named NETWORK:SCHEMA. Done ones are deleted."""
+
+    network: str
+    schema: str
+    incoming: bool = True
+    stage: RolloutStage = RolloutStage.RECEIVERS
+    reason: str = ""
+    "What it waits for, or why it was rolled back."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetiredSlotSpec:
+    """An option that was mapped and must be unmapped everywhere before its slot is given again."""
+
+    tlv_map: TlvMap
+
+
+Spec = (
+    HostSpec
+    | NetworkSpec
+    | PortSpec
+    | OptionSchemaSpec
+    | OptionPolicySpec
+    | GroupSpec
+    | PolicySpec
+    | BindingSpec
+    | CapabilitySpec
+    | RolloutSpec
+    | RetiredSlotSpec
+)
 S_co = TypeVar("S_co", bound=Spec, covariant=True)
 
 

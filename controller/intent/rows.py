@@ -8,58 +8,67 @@ Pure: which UUID a name has is told by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
-from operator import itemgetter
 from typing import Literal, assert_never
-from uuid import UUID
 
+from controller.intent import kept_rows, rule_rows
 from controller.intent.model import (
+    DEFAULT_UNDERLAY_MTU,
     Address,
     AnyObject,
     BindingSpec,
+    CapabilitySpec,
     DatapathChoice,
+    GroupSpec,
     HostKind,
     HostSpec,
+    InnerVlan,
     Kind,
     NetworkSpec,
     Object,
     ObjectKey,
-    OptionMatch,
+    OptionDirection,
     OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
-    PolicyAction,
+    PolicySpec,
     PortSpec,
+    RetiredSlotSpec,
+    RolloutSpec,
     Spec,
     Tunables,
 )
+from controller.intent.row import Reference, Row, Rows
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
-from ovs_geneve.ovsdb.operations import Input, NamedUuid
-from ovs_geneve.ovsdb.schema import Atom, Value
+from ovs_geneve.ovsdb.operations import Input
+from ovs_geneve.ovsdb.schema import Value
 from ovs_geneve.values import option_class, option_type, vni
-
-Rows = Mapping[UUID, AnyObject]
-"Objects by the row they are in."
-
-Reference = Callable[[Kind, str], "UUID | NamedUuid"]
-"Tells the row an object is in, or will be in after this transaction."
 
 TABLES: Mapping[Kind, str] = {
     Kind.HOST: "Host",
     Kind.OPTION_SCHEMA: "Option_Schema",
     Kind.NETWORK: "Network",
+    Kind.GROUP: "Group",
     Kind.PORT: "Port",
     Kind.OPTION_POLICY: "Option_Policy",
+    Kind.POLICY: "Policy",
     Kind.BINDING: "Binding",
+    Kind.CAPABILITY: "Capability",
+    Kind.ROLLOUT: "Rollout",
+    Kind.RETIRED_SLOT: "Retired_Slot",
 }
 "In the order in which they can be decoded: nothing refers to what comes later."
 
 
 def encode_row(held: AnyObject, row_of: Reference) -> dict[str, Input]:
     """Return the columns of an object's row, every one of them."""
-    columns = {"revision": held.revision, "labels": dict(held.labels), **_encode_spec(held.spec, row_of)}
+    columns = {
+        "revision": held.revision,
+        "labels": dict(held.labels),
+        **_encode_spec(held.name, held.spec, row_of),
+    }
     if held.kind is Kind.BINDING:
         return {**columns, "port": row_of(Kind.PORT, held.name)}
     return {**columns, "name": held.name, "key": held.key}
@@ -70,7 +79,7 @@ def decode_row(kind: Kind, columns: Mapping[str, Value], known: Rows) -> AnyObje
 
     `known` holds what was decoded from the tables before.
     """
-    row = _Row(columns, known)
+    row = Row(columns, known)
     try:
         if kind is Kind.BINDING:
             port = row.referred("port")
@@ -89,60 +98,7 @@ def decode_row(kind: Kind, columns: Mapping[str, Value], known: Rows) -> AnyObje
         raise DecodeError(f"{TABLES[kind]} {columns.get('name', '')}", str(error)) from error
 
 
-class _Row:
-    """Columns of a row, each with the type it must have."""
-
-    __slots__ = ("_columns", "_known")
-
-    def __init__(self, columns: Mapping[str, Value], known: Rows) -> None:
-        self._columns = columns
-        self._known = known
-
-    def text(self, column: str) -> str:
-        value = self._columns[column]
-        if not isinstance(value, str):
-            raise ValueError(f"{column}: {value!r} is no text")
-        return value
-
-    def text_or_none(self, column: str) -> str | None:
-        return None if self._columns[column] is None else self.text(column)
-
-    def number(self, column: str) -> int:
-        value = self._columns[column]
-        if not isinstance(value, int):
-            raise ValueError(f"{column}: {value!r} is no number")
-        return value
-
-    def mapping(self, column: str) -> dict[str, str]:
-        return {str(key): str(value) for key, value in self._pairs(column)}
-
-    def pairs(self, column: str) -> tuple[tuple[str, str], ...]:
-        """Return what a map of texts holds, sorted; it mostly is empty."""
-        return tuple(sorted(self.mapping(column).items())) if self._columns[column] else ()
-
-    def sequence(self, column: str) -> Iterator[Atom]:
-        """Yield what is at positions 0, 1, 2, …"""
-        return (value for _, value in sorted(self._pairs(column), key=itemgetter(0)))
-
-    def referred(self, column: str) -> AnyObject:
-        return self.find(self._columns[column])
-
-    def referred_or_none(self, column: str) -> AnyObject | None:
-        return None if self._columns[column] is None else self.referred(column)
-
-    def find(self, uuid: Value) -> AnyObject:
-        if not isinstance(uuid, UUID):
-            raise ValueError(f"{uuid!r} is no row")
-        return self._known[uuid]
-
-    def _pairs(self, column: str) -> Iterable[tuple[Atom, Atom]]:
-        value = self._columns[column]
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{column}: {value!r} is no map")
-        return value.items()
-
-
-def _encode_spec(spec: Spec, row_of: Reference) -> dict[str, Input]:
+def _encode_spec(name: str, spec: Spec, row_of: Reference) -> dict[str, Input]:
     match spec:
         case HostSpec():
             return _encode_host(spec)
@@ -152,6 +108,8 @@ def _encode_spec(spec: Spec, row_of: Reference) -> dict[str, Input]:
                 "vni": spec.vni,
                 "options": dict(enumerate(options)),
                 "values": _encode_values(spec.values),
+                "mtu": spec.mtu,
+                "inner_vlan": spec.inner_vlan.value,
             }
         case PortSpec():
             return {
@@ -160,19 +118,24 @@ def _encode_spec(spec: Spec, row_of: Reference) -> dict[str, Input]:
                 "addresses": _encode_addresses(spec.addresses),
                 "interface_id": spec.interface_id,
                 "values": _encode_values(spec.values),
+                "group": None if spec.group is None else row_of(Kind.GROUP, spec.group),
             }
         case OptionSchemaSpec():
             return _encode_schema(spec)
         case OptionPolicySpec():
-            return {
-                "network": row_of(Kind.NETWORK, spec.network),
-                "priority": spec.priority,
-                "to_port": None if spec.to_port is None else row_of(Kind.PORT, spec.to_port),
-                "match": {f"{one.schema}.{one.field}": f"{one.value:#x}/{one.mask:#x}" for one in spec.match},
-                "action": spec.action.value,
-            }
+            return rule_rows.encode_option_policy(spec, row_of)
+        case PolicySpec():
+            return rule_rows.encode_policy(spec, row_of)
+        case GroupSpec():
+            return {"identity": spec.identity}
         case BindingSpec():
             return {"host": row_of(Kind.HOST, spec.host)}
+        case CapabilitySpec():
+            return kept_rows.encode_capability(spec, row_of(Kind.HOST, name))
+        case RolloutSpec():
+            return kept_rows.encode_rollout(spec, row_of)
+        case RetiredSlotSpec():
+            return {"tlv_map": kept_rows.encode_tlv_map(spec.tlv_map)}
         case _:
             assert_never(spec)
 
@@ -192,20 +155,31 @@ def _encode_host(spec: HostSpec) -> dict[str, Input]:
         "bridge": spec.bridge,
         "datapath": spec.datapath.value,
         "tunnel": tunnel,
+        "underlay_mtu": spec.underlay_mtu,
     }
 
 
 def _encode_schema(spec: OptionSchemaSpec) -> dict[str, Input]:
     layout = spec.layout
-    fields = [f"{one.name} {one.kind.value} {one.offset} {one.bits}" for one in layout.fields]
+    fields = [_encode_field(field) for field in layout.fields]
     return {
         "class": layout.option_class,
         "type": layout.option_type,
         "length": layout.length,
         "fields": dict(enumerate(fields)),
         "allow_registered": spec.allow_registered,
+        "direction": spec.direction.value,
+        "replaces": spec.replaces,
+        "profile": spec.profile,
         "slot": spec.slot,
     }
+
+
+def _encode_field(field: OptionField) -> str:
+    words = [field.name, field.kind.value, str(field.offset), str(field.bits)]
+    if field.names:
+        words.append(",".join(f"{name}={number}" for name, number in field.names))
+    return " ".join(words)
 
 
 def _encode_addresses(addresses: Iterable[Address]) -> dict[int, str]:
@@ -216,7 +190,7 @@ def _encode_values(values: Iterable[OptionValue]) -> dict[str, str]:
     return {f"{one.schema}.{one.field}": f"{one.value:#x}" for one in values}
 
 
-def _decode_host(row: _Row) -> HostSpec:
+def _decode_host(row: Row) -> HostSpec:
     tunnel = row.mapping("tunnel")
     return HostSpec(
         kind=HostKind(row.text("kind")),
@@ -231,6 +205,7 @@ def _decode_host(row: _Row) -> HostSpec:
             ttl=_decode_tunable(tunnel.get("ttl")),
             tos=_decode_tunable(tunnel.get("tos")),
         ),
+        underlay_mtu=row.number_or_none("underlay_mtu") or DEFAULT_UNDERLAY_MTU,
     )
 
 
@@ -240,25 +215,28 @@ def _decode_tunable(text: str | None) -> int | Literal["inherit"] | None:
     return "inherit" if text == "inherit" else int(text)
 
 
-def _decode_network(row: _Row) -> NetworkSpec:
+def _decode_network(row: Row) -> NetworkSpec:
     return NetworkSpec(
         vni=vni(row.number("vni")),
         options=tuple(row.find(schema).name for schema in row.sequence("options")),
         values=_decode_values(row),
+        mtu=row.number_or_none("mtu"),
+        inner_vlan=InnerVlan(row.text("inner_vlan") or InnerVlan.FORBID),
     )
 
 
-def _decode_port(row: _Row) -> PortSpec:
+def _decode_port(row: Row) -> PortSpec:
     return PortSpec(
         network=row.referred("network").name,
         mac=int(row.text("mac").replace(":", ""), 16),
         addresses=_decode_addresses(row, "addresses"),
         interface_id=row.text_or_none("interface_id"),
         values=_decode_values(row),
+        group=row.name_or_none("group"),
     )
 
 
-def _decode_schema(row: _Row) -> OptionSchemaSpec:
+def _decode_schema(row: Row) -> OptionSchemaSpec:
     layout = OptionLayout(
         name=row.text("name"),
         option_class=option_class(row.number("class")),
@@ -267,33 +245,32 @@ def _decode_schema(row: _Row) -> OptionSchemaSpec:
         fields=tuple(_decode_field(str(text)) for text in row.sequence("fields")),
     )
     return OptionSchemaSpec(
-        layout=layout, allow_registered=bool(row.number("allow_registered")), slot=row.number("slot")
+        layout=layout,
+        direction=OptionDirection(row.text("direction") or OptionDirection.BOTH),
+        replaces=row.text_or_none("replaces"),
+        allow_registered=bool(row.number("allow_registered")),
+        profile=row.text_or_none("profile"),
+        slot=row.number("slot"),
     )
 
 
 def _decode_field(text: str) -> OptionField:
-    name, kind, offset, bits = text.split(" ")
-    return OptionField(name=name, kind=FieldKind(kind), offset=int(offset), bits=int(bits))
-
-
-def _decode_policy(row: _Row) -> OptionPolicySpec:
-    to_port = row.referred_or_none("to_port")
-    return OptionPolicySpec(
-        network=row.referred("network").name,
-        priority=row.number("priority"),
-        to_port=None if to_port is None else to_port.name,
-        match=tuple(sorted(_decode_match(*pair) for pair in row.mapping("match").items())),
-        action=PolicyAction(row.text("action")),
+    name, kind, offset, bits, *named = text.split(" ")
+    return OptionField(
+        name=name,
+        kind=FieldKind(kind),
+        offset=int(offset),
+        bits=int(bits),
+        names=tuple(_decode_name(word) for words in named for word in words.split(",")),
     )
 
 
-def _decode_match(selector: str, text: str) -> OptionMatch:
-    schema, _, field = selector.rpartition(".")
-    value, _, mask = text.partition("/")
-    return OptionMatch(schema=schema, field=field, value=int(value, 16), mask=int(mask, 16))
+def _decode_name(word: str) -> tuple[str, int]:
+    name, _, number = word.partition("=")
+    return name, int(number)
 
 
-def _decode_values(row: _Row) -> tuple[OptionValue, ...]:
+def _decode_values(row: Row) -> tuple[OptionValue, ...]:
     values = list[OptionValue]()
     for selector, text in row.pairs("values"):
         schema, _, field = selector.rpartition(".")
@@ -301,7 +278,7 @@ def _decode_values(row: _Row) -> tuple[OptionValue, ...]:
     return tuple(sorted(values))
 
 
-def _decode_addresses(row: _Row, column: str) -> tuple[Address, ...]:
+def _decode_addresses(row: Row, column: str) -> tuple[Address, ...]:
     return tuple(_decode_address(str(text)) for text in row.sequence(column))
 
 
@@ -310,15 +287,24 @@ def _decode_address(text: str) -> Address:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
-def _decode_binding(row: _Row) -> BindingSpec:
+def _decode_group(row: Row) -> GroupSpec:
+    return GroupSpec(identity=row.number("identity"))
+
+
+def _decode_binding(row: Row) -> BindingSpec:
     return BindingSpec(host=row.referred("host").name)
 
 
-_DECODERS: Mapping[Kind, Callable[[_Row], Spec]] = {
+_DECODERS: Mapping[Kind, Callable[[Row], Spec]] = {
     Kind.HOST: _decode_host,
     Kind.NETWORK: _decode_network,
     Kind.PORT: _decode_port,
     Kind.OPTION_SCHEMA: _decode_schema,
-    Kind.OPTION_POLICY: _decode_policy,
+    Kind.OPTION_POLICY: rule_rows.decode_option_policy,
+    Kind.GROUP: _decode_group,
+    Kind.POLICY: rule_rows.decode_policy,
     Kind.BINDING: _decode_binding,
+    Kind.CAPABILITY: kept_rows.decode_capability,
+    Kind.ROLLOUT: kept_rows.decode_rollout,
+    Kind.RETIRED_SLOT: kept_rows.decode_retired_slot,
 }

@@ -78,7 +78,7 @@ def _fields(layout: OptionLayout, want: bytes, got: bytes) -> Iterator[str]:
     wanted, gotten = layout.decode_values(want), layout.decode_values(got)
     for field in layout.fields:
         if wanted[field.name] != gotten[field.name]:
-            texts = (render_value(field.kind, field.bits, values[field.name]) for values in (wanted, gotten))
+            texts = (render_value(field, values[field.name]) for values in (wanted, gotten))
             yield f"{field.name}: want %s, got %s" % tuple(texts)
     if layout.unclaimed(want) != layout.unclaimed(got):
         yield f"bits of no field: want {layout.unclaimed(want):#x}, got {layout.unclaimed(got):#x}"

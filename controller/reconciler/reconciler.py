@@ -30,6 +30,7 @@ from controller.intent.model import (
 )
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
+from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
@@ -62,6 +63,7 @@ class Reconciler:
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
+        self._mtus = Mtus()
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
 
@@ -84,6 +86,8 @@ class Reconciler:
         self._enqueue(pending, len(changes))
         for change in hosts:
             self._follow_host(change)
+        for host in self._mtus.follow(after, changes):
+            self._links.look_again(host)
         self._binder.look_again(change.name for change in changes if _may_move(change))
 
     def serve(self, hosts: frozenset[str] | None) -> None:
@@ -119,6 +123,14 @@ class Reconciler:
             self._rename(name, 0 if before is None else before.dpid, report.facts.dpid)
         if before is None or before.ofports.keys() != report.facts.ofports.keys():
             self._binder.report(name, frozenset(report.facts.ofports))
+
+    def interface_mtu(self, interface_id: str) -> int | None:
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
+        return self._mtus.interface(interface_id)
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return what a network carries; None while no host is declared."""
+        return self._mtus.network(network)
 
     def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
         """Take over a bridge; it waits until a host's OVSDB says whose it is and which port is which."""

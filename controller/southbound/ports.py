@@ -114,6 +114,9 @@ class HostLinks(Protocol):
     def forget(self, name: str) -> None:
         """Let go of a host as it is: another controller serves it."""
 
+    def look_again(self, name: str) -> None:
+        """Have a host's database looked at: what it should hold may have changed."""
+
 
 class Peers(Protocol):
     """The controllers that hosts are shared with."""
@@ -130,6 +133,9 @@ class HostEvents(Protocol):
 
     def host_reported(self, name: str, report: HostReport) -> None:
         """Take in what a host's OVSDB tells now."""
+
+    def interface_mtu(self, interface_id: str) -> int | None:
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
 
 
 class HostDatabases(HostLinks, Protocol):

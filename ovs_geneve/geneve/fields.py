@@ -7,14 +7,15 @@
             +-------+----------------------+-------+
 
 Offsets count bits from the most significant bit of the data; a value is an int whatever its kind,
-and text only at the edge: `parse_value`, `parse_match`, `render_value`. Bits no field claims are
-sent as zero and reported by `OptionLayout.unclaimed`.
+and text only at the edge: `parse_value`, `parse_match`, `render_value`. Values of an enum and bits of
+flags have names (`field_names.py`). Bits no field claims are sent as zero and reported by
+`OptionLayout.unclaimed`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -22,14 +23,27 @@ from itertools import pairwise
 import netaddr
 
 from ovs_geneve.errors import DecodeError, EncodeError
+from ovs_geneve.geneve.field_names import (
+    NAME,
+    Names,
+    check_flags,
+    check_values,
+    read_flags,
+    read_value,
+    render_enum,
+    render_flags,
+)
 from ovs_geneve.geneve.option import MAX_OPTION_DATA, Option, OptionKey
 from ovs_geneve.values import OptionClass, OptionType, option_class, option_type
 
 MAX_INTEGER_BITS = 64
-"The widest uint and flags; wider data are `bytes`."
+"The widest uint, enum and flags; wider data are `bytes`."
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
+Written = int | str | Sequence[str]
+"A value as people write it: a number, a text, or a list of flags."
+
 _NUMBER = re.compile(r"(0[xX])?([0-9A-Fa-f]+)")
+_BINARY = re.compile(r"0[bB][01]+")
 _DIGIT_PAIRS = re.compile(r"(?:0[xX])?((?:[0-9A-Fa-f]{2})+)|((?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2})")
 
 
@@ -37,6 +51,7 @@ class FieldKind(Enum):
     """How the bits of a field read; the value is the word in a schema."""
 
     UINT = "uint"
+    ENUM = "enum"
     FLAGS = "flags"
     IPV4 = "ipv4"
     IPV6 = "ipv6"
@@ -44,11 +59,15 @@ class FieldKind(Enum):
     BYTES = "bytes"
 
 
+INTEGERS = (FieldKind.UINT, FieldKind.ENUM, FieldKind.FLAGS)
+"Kinds of any width up to MAX_INTEGER_BITS, whose masks read best as numbers."
+
 _FIXED_BITS = {FieldKind.IPV4: 32, FieldKind.IPV6: 128, FieldKind.MAC: 48}
 
 _WANTED = {
     FieldKind.UINT: "want a number, decimal or 0x...",
-    FieldKind.FLAGS: "want a number, decimal, 0x... or 0b...",
+    FieldKind.ENUM: "want a number, decimal or 0x..., or one of its names",
+    FieldKind.FLAGS: "want a number, decimal, 0x... or 0b..., or names of its flags",
     FieldKind.IPV4: "want an IPv4 address or a number",
     FieldKind.IPV6: "want an IPv6 address or a number",
     FieldKind.MAC: "want a MAC address or a number",
@@ -65,16 +84,18 @@ class OptionField:
     offset: int
     "Bits from the most significant bit of the data."
     bits: int
+    names: Names = ()
+    "Of an enum the names of values, of flags the names of bits, 0 being the least significant."
 
     def __post_init__(self) -> None:
-        # A dot separates option and field in "context.tier", a slash value and mask.
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise EncodeError(
                 f"field {self.name!r}", "want letters, digits, - and _, at most 63, no digit first"
             )
         if self.offset < 0:
             raise EncodeError(f"field {self.name}", f"offset {self.offset} is negative")
         _check_bits(f"field {self.name}", self.kind, self.bits)
+        _check_names(f"field {self.name}", self)
 
     @property
     def end(self) -> int:
@@ -117,7 +138,7 @@ class OptionLayout:
         names = ", ".join(field.name for field in self.fields)
         raise EncodeError(f"{self.name}.{name}", f"no such field; there are: {names or 'none'}")
 
-    def encode_values(self, values: Mapping[str, int | str]) -> bytes:
+    def encode_values(self, values: Mapping[str, Written]) -> bytes:
         """Return the data with those values, every other bit zero; raise EncodeError naming the field."""
         number = 0
         for name, value in values.items():
@@ -125,7 +146,7 @@ class OptionLayout:
             number |= self._parse(field, value) << self._shift(field)
         return number.to_bytes(self.length, "big")
 
-    def encode_option(self, values: Mapping[str, int | str]) -> Option:
+    def encode_option(self, values: Mapping[str, Written]) -> Option:
         """Return the option with those values; raise EncodeError naming the field."""
         return Option(
             option_class=self.option_class, option_type=self.option_type, data=self.encode_values(values)
@@ -159,8 +180,8 @@ class OptionLayout:
     def _shift(self, field: OptionField) -> int:
         return self.length * 8 - field.end
 
-    def _parse(self, field: OptionField, value: int | str) -> int:
-        return _named(f"{self.name}.{field.name}", field.kind, field.bits, value)
+    def _parse(self, field: OptionField, value: Written) -> int:
+        return _parsed(f"{self.name}.{field.name}", field, value)
 
     def _number(self, data: bytes) -> int:
         if len(data) != self.length:
@@ -168,41 +189,45 @@ class OptionLayout:
         return int.from_bytes(data, "big")
 
 
-def parse_value(kind: FieldKind, bits: int, value: int | str) -> int:
+def parse_value(field: OptionField, value: Written) -> int:
     """Turn a number or its text into the bits of a field; raise EncodeError saying what is wanted.
 
     All kinds take an int and "0x..."; addresses take their usual text; `bytes` takes exactly two
-    digits for each byte, with or without colons. A bool is one bit.
+    digits for each byte, with or without colons; an enum takes its names, flags take theirs as "a|b"
+    or as a list. A bool is one bit.
     """
-    return _named(f"{kind.value} value", kind, bits, value)
+    return _parsed(f"field {field.name}", field, value)
 
 
-def parse_match(kind: FieldKind, bits: int, value: int | str) -> tuple[int, int | None]:
+def parse_match(field: OptionField, value: int | str) -> tuple[int, int | None]:
     """Turn "VALUE" or "VALUE/MASK" into value and mask; addresses also take a prefix length as mask.
 
     Raise EncodeError saying what is wanted. Whether the value fits the mask is for `match_bits`.
     """
     if isinstance(value, int) or "/" not in value:
-        return parse_value(kind, bits, value), None
+        return parse_value(field, value), None
     text, _, mask = value.partition("/")
-    if kind in (FieldKind.IPV4, FieldKind.IPV6) and mask.isascii() and mask.isdecimal():
+    where = f"mask of field {field.name}"
+    if field.kind in (FieldKind.IPV4, FieldKind.IPV6) and mask.isascii() and mask.isdecimal():
         prefix = int(mask)
-        if prefix > bits:
-            raise EncodeError(f"{kind.value} mask", f"/{prefix}: want a prefix length of at most {bits}")
-        return parse_value(kind, bits, text), _ones(prefix) << (bits - prefix)
-    return parse_value(kind, bits, text), _named(f"{kind.value} mask", kind, bits, mask)
+        if prefix > field.bits:
+            raise EncodeError(where, f"/{prefix}: want a prefix length of at most {field.bits}")
+        return parse_value(field, text), _ones(prefix) << (field.bits - prefix)
+    return parse_value(field, text), _parsed(where, field, mask)
 
 
-def render_value(kind: FieldKind, bits: int, value: int) -> str:
+def render_value(field: OptionField, value: int) -> str:
     """Return the text people read; `parse_value` gives the same bits back."""
-    _within(f"{kind.value} value", bits, value)
-    match kind:
+    _within(f"field {field.name}", field.bits, value)
+    match field.kind:
         case FieldKind.UINT:
             return str(value)
+        case FieldKind.ENUM:
+            return render_enum(value, field.names)
         case FieldKind.FLAGS:
-            return f"{value:#x}"
+            return render_flags(value, field.names)
         case FieldKind.BYTES:
-            return f"0x{value:0{bits // 4}x}"
+            return f"0x{value:0{field.bits // 4}x}"
         case FieldKind.MAC:
             return str(netaddr.EUI(value, version=48, dialect=netaddr.mac_unix_expanded))
         case FieldKind.IPV4:
@@ -211,34 +236,49 @@ def render_value(kind: FieldKind, bits: int, value: int) -> str:
             return str(netaddr.IPAddress(value, version=6))
 
 
-def _named(where: str, kind: FieldKind, bits: int, value: int | str) -> int:
-    if isinstance(value, bool) and bits != 1:
-        raise EncodeError(where, f"{value} is one bit, the field has {bits}; {_WANTED[kind]}")
-    number = value if isinstance(value, int) else _parse_text(where, kind, bits, value)
-    return _within(where, bits, int(number))
+def render_mask(field: OptionField, mask: int) -> str:
+    """Return a mask as `parse_match` takes it: numbers in hexadecimal, addresses as addresses."""
+    return f"{mask:#x}" if field.kind in INTEGERS else render_value(field, mask)
 
 
-def _parse_text(where: str, kind: FieldKind, bits: int, text: str) -> int:
+def _parsed(where: str, field: OptionField, value: Written) -> int:
+    if isinstance(value, bool) and field.bits != 1:
+        raise EncodeError(where, f"{value} is one bit, the field has {field.bits}; {_WANTED[field.kind]}")
+    return _within(where, field.bits, int(value) if isinstance(value, int) else _read(where, field, value))
+
+
+def _read(where: str, field: OptionField, value: str | Sequence[str]) -> int:
+    text = value if isinstance(value, str) else "|".join(value) or "0"
     try:
-        return _number_of(kind, bits, text)
+        if not isinstance(value, str) and field.kind is not FieldKind.FLAGS:
+            raise ValueError("a list")
+        return _number_of(field, text)
     except (ValueError, netaddr.AddrFormatError) as error:
-        raise EncodeError(where, f"{text!r}: {_WANTED[kind]}, {bits} bits") from error
+        names = f": {', '.join(name for name, _ in field.names)}" if field.names else ""
+        said = text if isinstance(value, str) else list(value)
+        raise EncodeError(where, f"{said!r}: {_WANTED[field.kind]}{names}, {field.bits} bits") from error
 
 
-def _number_of(kind: FieldKind, bits: int, text: str) -> int:
-    if kind is FieldKind.BYTES:
-        return _hexadecimal(bits, text)
-    if text[:2] in ("0x", "0X") or kind is FieldKind.UINT:
-        return _integer(text)
-    match kind:
+def _number_of(field: OptionField, text: str) -> int:
+    match field.kind:
+        case FieldKind.UINT:
+            return _integer(text)
+        case FieldKind.ENUM:
+            return read_value(text, field.names, _integer)
         case FieldKind.FLAGS:
-            return int(text, 2) if text[:2] in ("0b", "0B") else _integer(text)
-        case FieldKind.IPV4:
-            return int(netaddr.IPAddress(text, version=4, flags=netaddr.INET_PTON))
-        case FieldKind.IPV6:
-            return int(netaddr.IPAddress(text, version=6))
-        case FieldKind.MAC:
-            return int(netaddr.EUI(text, version=48))
+            return read_flags(text, field.names, _integer_or_binary)
+        case FieldKind.BYTES:
+            return _hexadecimal(field.bits, text)
+        case FieldKind.IPV4 | FieldKind.IPV6 | FieldKind.MAC:
+            return _integer(text) if text[:2] in ("0x", "0X") else _address(field.kind, text)
+
+
+def _address(kind: FieldKind, text: str) -> int:
+    if kind is FieldKind.MAC:
+        return int(netaddr.EUI(text, version=48))
+    if kind is FieldKind.IPV4:
+        return int(netaddr.IPAddress(text, version=4, flags=netaddr.INET_PTON))
+    return int(netaddr.IPAddress(text, version=6))
 
 
 def _integer(text: str) -> int:
@@ -247,6 +287,10 @@ def _integer(text: str) -> int:
     if not match:
         raise ValueError(text)
     return int(match[2], 16 if match[1] else 10)
+
+
+def _integer_or_binary(text: str) -> int:
+    return int(text[2:], 2) if _BINARY.fullmatch(text) else _integer(text)
 
 
 def _hexadecimal(bits: int, text: str) -> int:
@@ -273,8 +317,17 @@ def _check_bits(where: str, kind: FieldKind, bits: int) -> None:
         raise EncodeError(where, f"{bits} bits: {kind.value} has {fixed}")
     if kind is FieldKind.BYTES and (bits % 8 or not 8 <= bits <= MAX_OPTION_DATA * 8):
         raise EncodeError(where, f"{bits} bits: bytes want a multiple of 8, at most {MAX_OPTION_DATA * 8}")
-    if kind in (FieldKind.UINT, FieldKind.FLAGS) and not 1 <= bits <= MAX_INTEGER_BITS:
+    if kind in INTEGERS and not 1 <= bits <= MAX_INTEGER_BITS:
         raise EncodeError(where, f"{bits} bits: {kind.value} wants 1 to {MAX_INTEGER_BITS}")
+
+
+def _check_names(where: str, field: OptionField) -> None:
+    if field.kind is FieldKind.ENUM:
+        check_values(where, field.names, field.bits)
+    elif field.kind is FieldKind.FLAGS:
+        check_flags(where, field.names, field.bits)
+    elif field.names:
+        raise EncodeError(where, f"{field.kind.value} has no names: they go with enum and flags")
 
 
 def _check_fields(fields: tuple[OptionField, ...], total: int) -> None:

@@ -42,8 +42,10 @@ _ON_LINK_GROUP, _ON_LINK_MASK = 0xFF02 << 112, 0xFFFF << 112
 
 _PASSES = {
     Table.ND_GUARD: Table.STAMP,
+    Table.EGRESS: Table.NEIGHBOURS,
     Table.NEIGHBOURS: Table.FORWARD,
-    Table.POLICY: Table.DELIVER,
+    Table.POLICY: Table.GROUPS,
+    Table.GROUPS: Table.DELIVER,
 }
 "Tables that let pass what they have nothing to say about; the others drop it."
 

@@ -20,7 +20,7 @@ def flow(policy: PolicyView) -> Flow:
         table=Table.POLICY,
         priority=Priority.POLICY + 2 * policy.priority + (not policy.allow),
         match=Match.of(*selector, *policy.matches),
-        goto=Table.DELIVER if policy.allow else None,
+        goto=Table.GROUPS if policy.allow else None,
     )
 
 

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from controller.errors import Conflict, Invalid
+from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Kind, OptionMatch, OptionValue, object_id
+from controller.intent.model import Address, Kind, OptionDirection, OptionMatch, OptionValue, object_id
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.geneve.fields import OptionField
 
@@ -106,6 +107,12 @@ def settle_values(
     for value in values:
         where = at + pointer(value.schema, value.field)
         bits = field_of(intent, network, options, value, at=where).bits
+        if value.schema == IDENTITY:
+            reason = "it says the group of the sender, which a port's `group` decides"
+            raise Invalid("option-reserved", f"{IDENTITY}: {reason}", pointer=where)
+        if intent.option_schemas[value.schema].spec.direction is OptionDirection.RECEIVE:
+            reason = "it comes from others: no port of ours stamps it"
+            raise Invalid("option-receive-only", f"{value.schema}: {reason}", pointer=where)
         if not 0 <= value.value < 1 << bits:
             most = (1 << bits) - 1
             raise Invalid("value-out-of-range", f"{value.value}: want 0 to {most:#x}", pointer=where)

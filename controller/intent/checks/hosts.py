@@ -14,6 +14,7 @@ from controller.intent.checks.documents import (
     check_unicast,
     pointer,
 )
+from controller.intent.checks.mtu import check_host
 from controller.intent.intent import Intent
 from controller.intent.model import Address, HostSpec, Kind, Tunables
 from ovs_geneve.errors import EncodeError
@@ -30,6 +31,7 @@ def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
     _check_tunables(spec.tunables)
     _check_endpoints(intent, name, spec.endpoints)
     _check_identity(intent, name, spec)
+    check_host(intent, name, spec)
     return spec
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from controller.errors import Conflict, Invalid
 from controller.intent.allocate import MAX_VNI, free_vni
+from controller.intent.checks.capabilities import check_parsable
 from controller.intent.checks.documents import (
     check_distinct,
     check_free,
@@ -14,6 +15,8 @@ from controller.intent.checks.documents import (
     pointer,
     settle_values,
 )
+from controller.intent.checks.mtu import check_network
+from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, NetworkSpec, object_id
 from ovs_geneve.geneve.header import MAX_OPTIONS_LENGTH
@@ -31,6 +34,7 @@ def settle(intent: Intent, name: str, spec: NetworkSpec) -> NetworkSpec:
     _check_options(intent, spec.options)
     if held is not None:
         _check_options_removed(intent, name, held.spec.options, spec.options)
+    check_network(intent, name, spec)
     values = settle_values(intent, name, spec.options, spec.values, "/values")
     return replace(spec, vni=vni, values=values)
 
@@ -39,6 +43,7 @@ def check_unused(intent: Intent, name: str) -> None:
     """Refuse to let go a network that has ports or policies."""
     ports = [object_id(Kind.PORT, port) for port in intent.ports_of(name)]
     policies = [object_id(Kind.OPTION_POLICY, policy) for policy in intent.policies_of(name)]
+    policies += [object_id(Kind.POLICY, policy) for policy in intent.policies_between(name)]
     check_none(ports or policies, f"network {name}")
 
 
@@ -64,6 +69,7 @@ def _check_options(intent: Intent, options: tuple[str, ...]) -> None:
         held = intent.option_schemas.get(schema)
         if held is None:
             raise Invalid("option-schema-unknown", f"there is no option schema {schema}", pointer=at)
+        check_parsable(intent, held, at)
         used += OPTION_HEADER_LENGTH + held.spec.layout.length
         if used > MAX_OPTIONS_LENGTH:
             raise Conflict(
@@ -84,3 +90,10 @@ def _check_options_removed(
         for field in intent.option_schemas[schema].spec.layout.fields:
             users = [user for user in intent.users_of_field(name, schema, field.name) if user != own]
             check_none(users, f"field {schema}.{field.name}", "/options")
+        check_none(intent.users_of_option(name, schema), f"option {schema}", "/options")
+        if schema == IDENTITY:
+            policies = [object_id(Kind.POLICY, policy) for policy in intent.policies_between(name)]
+            grouped = [
+                object_id(Kind.PORT, port) for port in intent.ports_of(name) if intent.ports[port].spec.group
+            ]
+            check_none(policies or grouped, f"option {schema}", "/options")

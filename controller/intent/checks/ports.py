@@ -15,6 +15,7 @@ from controller.intent.checks.documents import (
     pointer,
     settle_values,
 )
+from controller.intent.checks.groups import check_group
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Kind, PortSpec, link_local, object_id
 
@@ -31,13 +32,15 @@ def settle(intent: Intent, name: str, spec: PortSpec) -> PortSpec:
     _check_mac(intent, name, spec)
     _check_addresses(intent, name, spec)
     _check_interface_id(intent, name, spec)
+    if spec.group is not None:
+        check_group(intent, network, spec.group, "/group")
     values = settle_values(intent, spec.network, network.spec.options, spec.values, "/options")
     return replace(spec, values=values)
 
 
 def check_unused(intent: Intent, name: str) -> None:
     """Refuse to let go a port that a policy names."""
-    policies = [object_id(Kind.OPTION_POLICY, policy) for policy in intent.policies_to(name)]
+    policies = [object_id(Kind.OPTION_POLICY, policy) for policy in intent.policies_naming(name)]
     check_none(policies, f"port {name}")
 
 

@@ -72,6 +72,9 @@ class FakeController:
         if not self.acknowledges:
             await asyncio.Event().wait()
 
+    def network_mtu(self, network):
+        return 1442
+
     def report(self, host):
         return HostReport(ovs_version="3.1.0")
 

@@ -39,17 +39,20 @@ SHAPE = [
     ("networks/new", {"vni": 7.5}, "/vni"),
     ("networks/new", {"vni": True}, "/vni"),
     ("networks/new", {"options": ["context", 5]}, "/options/1"),
-    ("networks/new", {"values": {"context": {"tier": [1]}}}, "/values/context/tier"),
+    ("networks/new", {"values": {"context": {"tier": [1]}}}, "/values/context/tier/0"),
+    ("networks/new", {"values": {"context": {"tier": 1.5}}}, "/values/context/tier"),
     ("networks/new", {"a/b~c": 1}, "/a~1b~0c"),
     ("networks/new", ["vni"], ""),
     ("ports/new", without(port(), "mac"), "/mac"),
     ("option-schemas/new", schema(fields=[field(), field(name="b", bits="8")]), "/fields/1/bits"),
     ("option-schemas/new", schema(fields=[field(), field(name="b", type="float")]), "/fields/1/type"),
+    ("option-schemas/new", schema(fields=[field(type="enum", values={"a": "1"})]), "/fields/0/values/a"),
+    ("option-schemas/new", schema(fields=[field(type="flags", flags="a|b")]), "/fields/0/flags"),
     ("option-schemas/new", without(schema(), "class"), "/class"),
     ("option-schemas/new", schema(length="4"), "/length"),
     ("option-policies/new", POLICY | {"action": "reject"}, "/action"),
     ("option-policies/new", POLICY | {"match": {"options": {}}}, "/match/options"),
-    ("option-policies/new", POLICY | {"direction": "egress"}, "/direction"),
+    ("option-policies/new", POLICY | {"direction": "sideways"}, "/direction"),
 ]
 
 CONTENT = [
@@ -87,7 +90,48 @@ CONTENT = [
     ("option-schemas/new", schema(fields=[field(), field()]), 422, "layout-invalid", "/fields/1", ""),
     ("option-schemas/new", schema(fields=[field(offset=-1)]), 422, "field-invalid", "/fields/0", ""),
     ("option-schemas/new", schema(fields=[field(bits=0)]), 422, "field-invalid", "/fields/0", ""),
-    ("option-schemas/new", schema(**{"class": "0x0102"}), 422, "class-not-experimental", "/class", ""),
+    *(
+        ("option-schemas/new", schema(fields=[field(**names)]), 422, "field-invalid", f"/fields/0{at}", "")
+        for names, at in (
+            ({"type": "enum"}, ""),
+            ({"type": "enum", "values": {"a": 256}}, ""),
+            ({"type": "enum", "values": {"a": 1, "b": 1}}, ""),
+            ({"type": "enum", "values": {"a": 1}, "flags": ["b"]}, "/flags"),
+            ({"type": "uint", "values": {"a": 1}}, "/values"),
+            ({"type": "flags", "values": {"a": 1}}, "/values"),
+            ({"type": "flags", "flags": ["a", "a"]}, ""),
+            ({"type": "flags", "flags": list("abcdefghi")}, "/flags"),
+        )
+    ),
+    ("option-schemas/new", schema(**{"class": "0x0104"}), 422, "class-not-experimental", "/class", ""),
+    *(
+        ("option-schemas/new", schema(fields=[], **{"class": number}, **changes), status, code, at, holder)
+        for number, changes, status, code, at, holder in (
+            (
+                "0x0102",
+                {"type": 0x80, "allow_registered": True},
+                *(409, "option-type-of-profile", "/type", "option-profile/ovn"),
+            ),
+            (
+                "0x0103",
+                {"type": 77, "allow_registered": True},
+                *(409, "option-type-of-profile", "/type", "option-profile/int"),
+            ),
+            (
+                "0x0102",
+                {"type": 0x80, "allow_registered": True, "profile": "cilium"},
+                *(422, "profile-mismatch", "/type", ""),
+            ),
+            ("0x0102", {"type": 0x80, "length": 8, "profile": "ovn"}, 422, "profile-mismatch", "/length", ""),
+            ("0x0102", {"type": 0x80, "profile": "nsx"}, 422, "profile-unknown", "/profile", ""),
+            ("0x0102", {"type": 0x81}, 422, "class-not-experimental", "/class", ""),
+        )
+    ),
+    (
+        "option-schemas/new",
+        schema(**{"class": "0x0102", "type": 0x80, "profile": "ovn"}),
+        *(422, "profile-mismatch", "/fields", ""),
+    ),
     ("option-schemas/new", schema(**{"class": 1 << 16}), 422, "class-out-of-range", "/class", ""),
     ("option-schemas/new", schema(**{"class": "ff"}), 422, "number-invalid", "/class", ""),
     ("option-schemas/new", schema(type=256), 422, "type-out-of-range", "/type", ""),
@@ -157,8 +201,8 @@ async def test_another_network_may_have_the_same_addresses(topology, address):
 
 
 async def test_a_registered_class_goes_with_the_flag(client):
-    document = schema(**{"class": "0x0102", "allow_registered": True})
-    assert (await client.put("/v1/option-schemas/ovn", json=document)).status_code == 201
+    document = schema(**{"class": "0x0104", "allow_registered": True})
+    assert (await client.put("/v1/option-schemas/nsx", json=document)).status_code == 201
 
 
 async def test_the_largest_option_fits(client):

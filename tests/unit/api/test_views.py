@@ -59,7 +59,10 @@ async def test_status(topology, backend):
     backend.strangers = (STRANGER,)
     view = (await topology.get("/v1/status")).json()
     assert (view["version"], view["revision"]) == ("1.2.3", backend.intent.revision)
-    assert view["objects"] == dict.fromkeys(("host", "network", "port", "option-schema", "option-policy"), 1)
+    assert view["objects"] == {
+        **dict.fromkeys(("host", "network", "port", "option-schema", "option-policy"), 1),
+        **dict.fromkeys(("group", "policy"), 0),
+    }
     assert view["hosts"]["hv1"]["progress"]["messages_sent"] == 40
     assert view["waiting"] == [{"system_id": "hv9", "remote": "tcp:192.0.2.9:40000", "ovs_version": "3.1.0"}]
 
@@ -70,7 +73,9 @@ async def test_the_api_describes_itself(client):
     assert answer.headers["content-type"].startswith("application/json")
     assert description["openapi"].startswith("3.1")
     paths = description["paths"]
-    for collection in ("hosts", "networks", "ports", "option-schemas", "option-policies"):
+    for collection in (
+        *("hosts", "networks", "ports", "option-schemas", "option-policies", "groups", "policies"),
+    ):
         assert set(paths[f"/v1/{collection}"]) == {"get"}
         assert set(paths[f"/v1/{collection}/{{name}}"]) == {"get", "put", "delete"}
         parameters = {
@@ -80,6 +85,7 @@ async def test_the_api_describes_itself(client):
             "name": "path",
             "wait": "query",
             "timeout": "query",
+            "dry_run": "query",
             "If-Match": "header",
             "If-None-Match": "header",
         }
@@ -91,7 +97,10 @@ async def test_the_description_has_the_keys_of_documents(client):
     description = (await client.get("/v1/openapi.json")).json()
     body = description["paths"]["/v1/option-schemas/{name}"]["put"]["requestBody"]
     schema = _resolve(description, body["content"]["application/json"]["schema"])
-    assert {"class", "type", "length", "fields", "allow_registered", "labels"} == set(schema["properties"])
+    assert {
+        *("class", "type", "length", "fields", "allow_registered", "labels"),
+        *("direction", "replaces", "profile"),
+    } == set(schema["properties"])
     assert {"class", "type", "length"} <= set(schema["required"])
     identifiers = [one["operationId"] for path in description["paths"].values() for one in path.values()]
     assert len(set(identifiers)) == len(identifiers)

@@ -11,7 +11,7 @@ from controller.compiler import cookies, groups
 from controller.compiler.cookies import OWNER, OWNER_COOKIE, OWNER_MASK, Feature, cookie, is_ours, parse
 from controller.compiler.groups import GroupPurpose, group_id, network_key_of
 from controller.compiler.pipeline import TUNNEL_OFPORT, Priority, Table
-from controller.intent.checks.option_policies import MAX_PRIORITY as MAX_POLICY_PRIORITY
+from controller.intent.checks.policies import MAX_PRIORITY as MAX_POLICY_PRIORITY
 from controller.intent.model import MAX_KEY
 from ovs_geneve.openflow.actions import Output
 from ovs_geneve.openflow.flow import MAX_GROUP, MAX_PRIORITY, Flow, Match
@@ -74,6 +74,7 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "LOCAL": 7,
         "POLICY": 8,
         "POLICY_DEFAULT": 9,
+        "FIREWALL": 20,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8

@@ -25,7 +25,7 @@ def intent(*commands) -> Intent:
 
 def view_of(name: str, stored: Intent):
     held = stored.ports[name]
-    return port_view(held, network_view(stored, stored.networks[held.spec.network]))
+    return port_view(stored, held, network_view(stored, stored.networks[held.spec.network]))
 
 
 def test_every_option_of_the_network_is_stamped_in_slot_order() -> None:

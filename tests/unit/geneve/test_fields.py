@@ -6,19 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovs_geneve.errors import DecodeError, EncodeError
+from ovs_geneve.geneve.field_names import Names
 from ovs_geneve.geneve.fields import (
     FieldKind,
     OptionField,
     OptionLayout,
     parse_match,
     parse_value,
+    render_mask,
     render_value,
 )
 from ovs_geneve.values import OptionClass, OptionType
 
+SOME_VALUE = (("some", 0),)
 
-def field(name: str, offset: int, bits: int, kind: FieldKind = FieldKind.UINT) -> OptionField:
-    return OptionField(name=name, kind=kind, offset=offset, bits=bits)
+
+def field(
+    name: str, offset: int, bits: int, kind: FieldKind = FieldKind.UINT, names: Names = ()
+) -> OptionField:
+    if kind is FieldKind.ENUM and not names:
+        names = SOME_VALUE
+    return OptionField(name=name, kind=kind, offset=offset, bits=bits, names=names)
+
+
+def plain(kind: FieldKind, bits: int) -> OptionField:
+    return field("f", 0, bits, kind)
 
 
 def layout(*fields: OptionField, length: int = 4) -> OptionLayout:
@@ -61,7 +73,7 @@ def test_every_kind_has_its_place():
     data = everything.encode_values({**values, "v6": "2001:db8::1"})
     assert data.hex() == "0a000001020000000001050a0b0cfff820010db8000000000000000000000001"
     read = everything.decode_values(data)
-    assert [render_value(each.kind, each.bits, read[each.name]) for each in everything.fields] == [
+    assert [render_value(each, read[each.name]) for each in everything.fields] == [
         "10.0.0.1",
         "02:00:00:00:00:01",
         "0x5",
@@ -93,6 +105,7 @@ def test_lengths(length, good):
     ("kind", "good", "bad"),
     [
         (FieldKind.UINT, (1, 64), (0, 65, -1)),
+        (FieldKind.ENUM, (1, 64), (0, 65)),
         (FieldKind.FLAGS, (1, 64), (0, 65)),
         (FieldKind.IPV4, (32,), (31, 33, 0)),
         (FieldKind.IPV6, (128,), (127, 64)),
@@ -191,7 +204,7 @@ def test_matches_that_cannot_be_meant_are_refused(value, mask, reason):
     ],
 )
 def test_texts_that_are_taken(kind, bits, text, number):
-    assert parse_value(kind, bits, text) == number
+    assert parse_value(plain(kind, bits), text) == number
 
 
 @pytest.mark.parametrize(
@@ -224,7 +237,7 @@ def test_texts_that_are_taken(kind, bits, text, number):
 )
 def test_texts_that_are_refused_say_what_is_wanted(kind, bits, text, wanted):
     with pytest.raises(EncodeError, match=wanted):
-        parse_value(kind, bits, text)
+        parse_value(plain(kind, bits), text)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +254,7 @@ def test_texts_that_are_refused_say_what_is_wanted(kind, bits, text, wanted):
     ],
 )
 def test_matches_with_a_mask(kind, bits, text, match):
-    assert parse_match(kind, bits, text) == match
+    assert parse_match(plain(kind, bits), text) == match
 
 
 @pytest.mark.parametrize(
@@ -257,17 +270,119 @@ def test_matches_with_a_mask(kind, bits, text, match):
 )
 def test_masks_that_are_refused(kind, bits, text):
     with pytest.raises(EncodeError):
-        parse_match(kind, bits, text)
+        parse_match(plain(kind, bits), text)
+
+
+GRADE = field("grade", 0, 4, FieldKind.ENUM, (("none", 0), ("gold", 1), ("silver", 2)))
+MARKS = field("marks", 0, 8, FieldKind.FLAGS, (("urgent", 0), ("test", 1), ("last", 7)))
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "text"),
+    [("gold", 1, "gold"), (2, 2, "silver"), ("0x1", 1, "gold"), ("7", 7, "7"), ("none", 0, "none")],
+)
+def test_an_enum_takes_and_shows_names_and_numbers(value, number, text):
+    assert parse_value(GRADE, value) == number
+    assert render_value(GRADE, number) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "text"),
+    [
+        ("urgent", 1, "urgent"),
+        ("test|urgent", 3, "urgent|test"),
+        (["last", "urgent"], 0x81, "urgent|last"),
+        ([], 0, "0x0"),
+        ("urgent|0x30", 0x31, "urgent|0x30"),
+        ("0b10", 2, "test"),
+        (0xFF, 0xFF, "urgent|test|last|0x7c"),
+        ("urgent|urgent", 1, "urgent"),
+    ],
+)
+def test_flags_take_and_show_names_of_bits(value, number, text):
+    assert parse_value(MARKS, value) == number
+    assert render_value(MARKS, number) == text
+    assert parse_value(MARKS, text) == number
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "reason"),
+    [
+        (GRADE, "Gold", "'Gold': want a number.*or one of its names: none, gold, silver, 4 bits"),
+        (GRADE, "gold|silver", "want a number"),
+        (GRADE, ["gold"], r"\['gold'\]: want a number"),
+        (GRADE, 16, "field grade: 16 does not fit 4 bits"),
+        (MARKS, "urgent|", "names of its flags: urgent, test, last, 8 bits"),
+        (MARKS, "slow", "want a number"),
+        (MARKS, ["urgent", "slow"], r"\['urgent', 'slow'\]: want a number"),
+        (MARKS, "urgent|0x100", "does not fit 8 bits"),
+        (plain(FieldKind.UINT, 8), ["1"], "want a number"),
+    ],
+)
+def test_names_that_are_not_there_are_refused(shape, value, reason):
+    with pytest.raises(EncodeError, match=reason):
+        parse_value(shape, value)
+
+
+def test_names_in_matches():
+    assert parse_match(GRADE, "gold/0x3") == (1, 3)
+    assert parse_match(MARKS, "urgent/urgent|test") == (1, 3)
+    assert parse_match(MARKS, "0/test") == (0, 2)
+    assert render_mask(MARKS, 3) == "0x3"
+    assert render_mask(plain(FieldKind.IPV4, 32), 0xFFFF0000) == "255.255.0.0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "reason"),
+    [
+        (FieldKind.ENUM, (("a", 1), ("a", 2)), "field f: name a is there twice"),
+        (FieldKind.ENUM, (("a", 1), ("b", 1)), "field f: value 1 is both a and b"),
+        (FieldKind.ENUM, (("a", 16),), "field f: a = 16 does not fit 4 bits"),
+        (FieldKind.ENUM, (("a", -1),), "does not fit"),
+        (FieldKind.ENUM, (("1a", 1),), "field f: value name '1a': want letters"),
+        (FieldKind.ENUM, (("a|b", 1),), "want letters"),
+        (FieldKind.FLAGS, (("a", 4),), "field f: flag a is bit 4, the field has 4 bits"),
+        (FieldKind.FLAGS, (("a", 0), ("a", 1)), "name a is there twice"),
+        (FieldKind.FLAGS, (("a", 0), ("b", 0)), "bit 0 is both a and b"),
+        (FieldKind.UINT, (("a", 1),), "field f: uint has no names"),
+    ],
+)
+def test_names_that_cannot_be_meant_are_refused(kind, names, reason):
+    with pytest.raises(EncodeError, match=reason):
+        field("f", 0, 4, kind, names)
+
+
+def test_an_enum_has_values():
+    with pytest.raises(EncodeError, match="field f: an enum wants at least one named value"):
+        OptionField(name="f", kind=FieldKind.ENUM, offset=0, bits=4)
 
 
 WIDTHS = {
     FieldKind.UINT: st.integers(1, 64),
+    FieldKind.ENUM: st.integers(1, 64),
     FieldKind.FLAGS: st.integers(1, 64),
     FieldKind.IPV4: st.just(32),
     FieldKind.IPV6: st.just(128),
     FieldKind.MAC: st.just(48),
     FieldKind.BYTES: st.integers(1, 16).map(lambda count: count * 8),
 }
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True)
+
+
+def names(kind, bits):
+    if kind not in (FieldKind.ENUM, FieldKind.FLAGS):
+        return st.just(())
+    numbers = st.integers(0, (1 << bits) - 1 if kind is FieldKind.ENUM else bits - 1)
+    least = 1 if kind is FieldKind.ENUM else 0
+    pairs = st.lists(
+        st.tuples(NAMES, numbers),
+        min_size=least,
+        max_size=6,
+        unique_by=(lambda pair: pair[0], lambda pair: pair[1]),
+    )
+    return pairs.map(tuple)
 
 
 @st.composite
@@ -280,7 +395,7 @@ def layouts(draw):
         bits = draw(WIDTHS[kind])
         if bits > left:
             break
-        fields.append(field(f"f{len(fields)}", offset, bits, kind))
+        fields.append(field(f"f{len(fields)}", offset, bits, kind, draw(names(kind, bits))))
         offset += bits + draw(st.integers(0, 40))
     return layout(*draw(st.permutations(fields)), length=length)
 
@@ -291,7 +406,7 @@ def test_values_come_back(shape, data):
     encoded = shape.encode_values(values)
     assert shape.decode_values(encoded) == values
     assert shape.unclaimed(encoded) == 0
-    texts = {each.name: render_value(each.kind, each.bits, values[each.name]) for each in shape.fields}
+    texts = {each.name: render_value(each, values[each.name]) for each in shape.fields}
     assert shape.encode_values(texts) == encoded
     for each in shape.fields:
         value, mask = shape.match_bits(each.name, values[each.name])
@@ -310,7 +425,7 @@ def test_any_data_of_the_length_is_fields_and_the_rest(shape, data):
 def test_arbitrary_text_raises_nothing_but_encode_error(kind, text):
     bits = {FieldKind.IPV4: 32, FieldKind.IPV6: 128, FieldKind.MAC: 48}.get(kind, 16)
     try:
-        value, mask = parse_match(kind, bits, text)
+        value, mask = parse_match(plain(kind, bits), text)
     except EncodeError:
         return
     assert 0 <= value < 1 << bits

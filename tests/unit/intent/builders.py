@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
-from controller.intent.commands import Command, Delete, Put, evaluate
+from controller.intent.commands import Command, Delete, Forget, Put, evaluate
+from controller.intent.companions import rollout_name
 from controller.intent.intent import Intent
 from controller.intent.model import (
+    GroupSpec,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -18,6 +20,7 @@ from controller.intent.model import (
     OptionSchemaSpec,
     OptionValue,
     PolicyAction,
+    PolicySpec,
     PortSpec,
 )
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
@@ -30,8 +33,8 @@ def host(*endpoints: str, **rest) -> HostSpec:
     return HostSpec(endpoints=tuple(ip_address(address) for address in endpoints), **rest)
 
 
-def network(vni=None, *options: str, values: Mapping[str, int] = {}) -> NetworkSpec:
-    return NetworkSpec(vni=vni, options=options, values=option_values(values))
+def network(vni=None, *options: str, values: Mapping[str, int] = {}, **rest) -> NetworkSpec:
+    return NetworkSpec(vni=vni, options=options, values=option_values(values), **rest)
 
 
 def port(network: str, mac: int, *addresses: str, values: Mapping[str, int] = {}, **rest) -> PortSpec:
@@ -66,12 +69,32 @@ def option_values(values: Mapping[str, int]) -> tuple[OptionValue, ...]:
     )
 
 
+def rolled_out(network_name: str, schema_name: str) -> Forget:
+    """Say that an option's way into a network, or out of it, is over."""
+    return Forget(kind=Kind.ROLLOUT, name=rollout_name(network_name, schema_name))
+
+
+def rested(slot: int) -> Forget:
+    """Say that a slot may be given again."""
+    return Forget(kind=Kind.RETIRED_SLOT, name=f"slot-{slot}")
+
+
+def group(identity: int | None = None) -> GroupSpec:
+    return GroupSpec(identity=identity)
+
+
+def group_policy(network: str, to: str, **rest) -> PolicySpec:
+    return PolicySpec(network=network, to_group=to, **rest)
+
+
 KINDS = {
     HostSpec: Kind.HOST,
     NetworkSpec: Kind.NETWORK,
     PortSpec: Kind.PORT,
     OptionSchemaSpec: Kind.OPTION_SCHEMA,
     OptionPolicySpec: Kind.OPTION_POLICY,
+    GroupSpec: Kind.GROUP,
+    PolicySpec: Kind.POLICY,
 }
 
 

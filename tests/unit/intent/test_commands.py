@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from controller.errors import Conflict
 from controller.intent.commands import Bind, Unbind, evaluate
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, PolicyAction, Tunables
@@ -20,6 +21,7 @@ from tests.unit.intent.builders import (
     policy,
     port,
     put,
+    rolled_out,
     schema,
 )
 
@@ -46,7 +48,7 @@ ACCEPTED = [
     put("db1", port("blue", 3, "10.0.0.3", interface_id="elsewhere")),
     put("s", schema(0)),
     put("s", schema(255, option_class=0xFFFF, length=124)),
-    put("s", schema(1, option_class=0x0102, allow_registered=True)),
+    put("s", schema(1, option_class=0x0104, allow_registered=True)),
     put("context", schema(1, fields=[ZONE, TIER])),
     put(
         "context",
@@ -72,6 +74,20 @@ def test_accepted(command):
     done = before.with_changes(decision.changes, before.revision + 1)
     assert done.get(command.kind, command.name) is decision.result
     assert decision.created == (before.get(command.kind, command.name) is None)
+
+
+def grades(**values):
+    kind = FieldKind.ENUM
+    return [OptionField(name="tier", kind=kind, offset=0, bits=8, names=tuple(values.items())), ZONE]
+
+
+def test_a_name_in_use_keeps_its_value():
+    before = after(fabric(), put("spare", schema(2, length=8, fields=grades(gold=1, silver=2))))
+    used = after(before, put("red", network(200, "spare", values={"spare.tier": 1})))
+    for better in (grades(gold=1, silver=2, bronze=3), grades(gold=1), grades(platinum=1, silver=2)):
+        assert evaluate(used, put("spare", schema(2, length=8, fields=better))).changes
+    with pytest.raises(Conflict, match=r"/fields/0: field spare.tier is used by network/red"):
+        evaluate(used, put("spare", schema(2, length=8, fields=grades(gold=2, silver=1))))
 
 
 def test_put_again_changes_nothing():
@@ -178,6 +194,10 @@ def test_schema_comes_off_a_network_nobody_uses_it_in():
     intent = after(fabric(), delete("option-policy/tier2-only"), put("web1", port("blue", 1)))
     intent = after(intent, put("blue", network(100)))
     assert set(intent.networks_using("context")) == set()
+    with pytest.raises(Conflict) as raised:
+        after(intent, delete("option-schema/context"))
+    assert raised.value.holder == "rollout/blue:context"  # ports may still stamp it
+    intent = after(intent, rolled_out("blue", "context"))
     assert "context" not in after(intent, delete("option-schema/context")).option_schemas
 
 

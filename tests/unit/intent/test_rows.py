@@ -53,6 +53,25 @@ MATCHES = st.dictionaries(SELECTORS, st.tuples(NUMBERS, NUMBERS), max_size=4).ma
         for (one, two), (value, mask) in found.items()
     )
 )
+WORDS = st.lists(FIELDS, min_size=1, max_size=3, unique=True).map(
+    lambda words: tuple((word, number) for number, word in enumerate(words))
+)
+
+
+def shape(name, position):
+    """A field of a byte, of whatever kind has room in one."""
+    kinds = st.sampled_from([FieldKind.UINT, FieldKind.FLAGS, FieldKind.ENUM, FieldKind.BYTES])
+    return st.tuples(kinds, WORDS).map(
+        lambda pair: OptionField(
+            name=name,
+            kind=pair[0],
+            offset=8 * position,
+            bits=8,
+            names=pair[1] if pair[0] in (FieldKind.ENUM, FieldKind.FLAGS) else (),
+        )
+    )
+
+
 LAYOUTS = st.lists(FIELDS, max_size=4, unique=True).flatmap(
     lambda names: st.builds(
         OptionLayout,
@@ -60,12 +79,7 @@ LAYOUTS = st.lists(FIELDS, max_size=4, unique=True).flatmap(
         option_class=st.integers(0, 0xFFFF),
         option_type=st.integers(0, 0xFF),
         length=st.sampled_from([4, 124]),
-        fields=st.just(
-            tuple(
-                OptionField(name=name, kind=FieldKind.UINT, offset=8 * position, bits=1 + position)
-                for position, name in enumerate(names)
-            )
-        ),
+        fields=st.tuples(*(shape(name, position) for position, name in enumerate(names))),
     )
 )
 SPECS = st.one_of(
@@ -98,7 +112,13 @@ SPECS = st.one_of(
         interface_id=st.none() | TEXTS,
         values=VALUES,
     ),
-    st.builds(OptionSchemaSpec, layout=LAYOUTS, allow_registered=st.booleans(), slot=st.integers(0, 63)),
+    st.builds(
+        OptionSchemaSpec,
+        layout=LAYOUTS,
+        allow_registered=st.booleans(),
+        profile=st.none() | NAMES,
+        slot=st.integers(0, 63),
+    ),
     st.builds(
         OptionPolicySpec,
         network=st.just("network"),
@@ -175,3 +195,15 @@ def test_a_damaged_row_is_told(column, value):
     assert decode_row(Kind.PORT, columns, known) == intent.ports["web1"]
     with pytest.raises(DecodeError, match="Port web1"):
         decode_row(Kind.PORT, {**columns, column: value}, known)
+
+
+def test_rows_written_before_fields_had_names_are_read():
+    intent = fabric()
+    columns = stored(encode_row(intent.option_schemas["context"], lambda *_: SCHEMA))
+    assert columns["fields"] == {0: "tier uint 0 8", 1: "zone uint 8 16"}
+    old = {**columns, "fields": MappingProxyType({0: "marks flags 0 8"})}
+    [marks] = decode_row(Kind.OPTION_SCHEMA, old, {}).spec.layout.fields
+    assert marks == OptionField(name="marks", kind=FieldKind.FLAGS, offset=0, bits=8)
+    for damaged in ("marks flags 0 8 urgent", "marks flags 0 8 urgent=x", "marks flags 0 8 urgent=8"):
+        with pytest.raises(DecodeError, match="Option_Schema context"):
+            decode_row(Kind.OPTION_SCHEMA, {**columns, "fields": MappingProxyType({0: damaged})}, {})

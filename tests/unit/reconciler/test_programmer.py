@@ -16,7 +16,18 @@ from controller.intent.model import Kind
 from controller.reconciler.programmer import Phase, Programmer
 from ovs_geneve.openflow.events import Applied, Bundle
 from ovs_geneve.openflow.messages import MessageType
-from tests.builders import Fabric, delete, drop_policy, network, port, put, schema, small_fabric
+from tests.builders import (
+    Fabric,
+    delete,
+    drop_policy,
+    network,
+    port,
+    put,
+    rested,
+    rolled_out,
+    schema,
+    small_fabric,
+)
 from tests.fakes.switch import FakeBridge, FakeChannel
 from tests.unit.compiler.operations import HOSTS, Operations
 
@@ -269,9 +280,12 @@ def test_connection_that_ends_anywhere(steps: int, answers: int) -> None:
     rig.do(
         put("web1", port("blue", 1, "10.0.0.1")),
         put("blue", network(100)),
+        rolled_out("blue", "context"),
         delete("option-schema/context"),
+        rested(0),
         put("other", schema(2)),
         put("blue", network(100, "other")),
+        rolled_out("blue", "other"),
     )
     rig.disconnect(steps)
     rig.connect()

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How large a packet a network carries: what hosts' underlays take, less what GENEVE and its options add. Pure.
+
+    underlay MTU = outer IP 20 or 40 + UDP 8 + GENEVE 8 + options + inner Ethernet 14 + the network's MTU
+
+It is one figure for all of a network, over all hosts that are declared, so that it does not change as ports move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller.intent.intent import Intent
+from controller.intent.model import HostSpec, Object
+from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
+
+OVERHEAD = {4: 50, 6: 70}
+"Bytes of outer IP, UDP, GENEVE and inner Ethernet headers by IP version of the underlay, without options."
+
+
+class Fit(NamedTuple):
+    """The largest packet, and the pair of hosts that allows no larger one."""
+
+    mtu: int
+    pair: tuple[str, str]
+
+
+class _Narrow(NamedTuple):
+    mtu: int
+    name: str
+    versions: tuple[int, ...]
+    "IP versions of the endpoints, preferred first."
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """What hosts' underlays carry: of each sort of host the two narrowest, since no other pair carries less."""
+
+    narrowest: tuple[_Narrow, ...] = ()
+
+    @classmethod
+    def of(cls, hosts: Iterable[Object[HostSpec]]) -> Underlay:
+        """Take in all hosts."""
+        sorts = dict[tuple[int, ...], list[_Narrow]]()
+        for host in hosts:
+            versions = tuple(dict.fromkeys(address.version for address in host.spec.endpoints))
+            sort = sorts.setdefault(versions, [])
+            sort.append(_Narrow(host.spec.underlay_mtu, host.name, versions))
+            if len(sort) > 2:
+                sort.remove(max(sort))
+        return cls(tuple(sorted(narrow for sort in sorts.values() for narrow in sort)))
+
+    def fit(self, options_length: int = 0) -> Fit | None:
+        """Return what fits between any two hosts; None when no two hosts reach each other."""
+        pairs = [
+            Fit(min(one.mtu, other.mtu) - OVERHEAD[version] - options_length, (one.name, other.name))
+            for one in self.narrowest
+            for other in self.narrowest
+            if (one is not other or len(self.narrowest) == 1)
+            and (version := _family(one.versions, other.versions)) is not None
+        ]
+        return min(pairs, default=None)
+
+
+def options_length(intent: Intent, network: str, options: Iterable[str]) -> int:
+    """Return the bytes that a network's options take on the wire, those that are on their way out among them."""
+    leaving = (intent.rollouts[name].spec for name in intent.rollouts_of(network))
+    schemas = {*options, *(one.schema for one in leaving if not one.incoming)}
+    layouts = (intent.option_schemas[name].spec.layout for name in schemas)
+    return sum(OPTION_HEADER_LENGTH + layout.length for layout in layouts)
+
+
+def network_fit(intent: Intent, network: str, underlay: Underlay) -> Fit | None:
+    """Return what a stored network carries."""
+    return underlay.fit(options_length(intent, network, intent.networks[network].spec.options))
+
+
+def _family(source: tuple[int, ...], destination: tuple[int, ...]) -> int | None:
+    """Return the IP version by which one host sends to another: the preferred one of those it can reach."""
+    return next((version for version in destination if version in source), None)
