@@ -21,6 +21,7 @@ from controller.api.server import create_app
 from controller.app import GeneveApp
 from controller.collector import Collector
 from controller.compiler.compile import recompute
+from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
@@ -33,6 +34,7 @@ from controller.intent.service import IntentService, Result
 from controller.prober.bridges import FleetBridges
 from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
+from controller.reconciler.counting import count
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.settings import Settings
@@ -42,6 +44,7 @@ from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
+from ovs_geneve.openflow.stats import Count
 
 _SHUTDOWN_SECONDS = 3
 "How long requests under way, such as those that wait for bridges, may hold up the end."
@@ -109,6 +112,10 @@ class ControllerProcess:
     def network_mtu(self, network: str) -> int | None:
         """Return the largest IP packet that a network carries; None while no host is declared."""
         return self.reconciler.network_mtu(network)
+
+    async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
+        """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
+        return await count(self.reconciler.channels(self.hosts_concerned(held)), feature, held.key)
 
     def work(self) -> Work:
         """Return what changes cost."""

@@ -109,7 +109,8 @@ def apply_delta(state: HostState, delta: HostDelta) -> HostState:
             else:
                 held[key] = new
     tlv_maps = state.tlv_maps if delta.tlv_maps is None else delta.tlv_maps
-    return HostState(tlv_maps=tlv_maps, flows=flows, groups=groups)
+    meters = state.meters if delta.meters is None else delta.meters
+    return HostState(tlv_maps=tlv_maps, flows=flows, groups=groups, meters=meters)
 
 
 def seal_flow(flow: Flow, feature: Feature, object_key: int, salt: bytes = b"") -> EncodedFlow:

@@ -23,6 +23,7 @@ from controller.compiler.dirty import (
 from controller.compiler.edits import Edits, HostChange, changes_of
 from controller.compiler.fragments import Fragment, FragmentId, Layer, LayerKind, shared_layer
 from controller.compiler.layers import Layers
+from controller.compiler.meters import METERS
 from controller.compiler.parts import Part, PartKind, Situation, produce
 from controller.compiler.recompute import Recomputation, Snapshot, compare
 from controller.compiler.seats import Seat
@@ -32,6 +33,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.openflow.bundle import Block
+from ovs_geneve.openflow.meters import MeterEntry, contents
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 _log = logging.getLogger(__name__)
@@ -125,13 +127,16 @@ class Compiler:
         for fragment in fragments:
             flows.update((flow.key, flow) for flow in fragment.flows)
         groups = {group.group_id: group for fragment in fragments for group in fragment.groups}
-        return HostState(tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups)
+        return HostState(
+            tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups, meters=self._meters_of(host)
+        )
 
     def holds_all(self, host: str, observed: Observed) -> bool:
         """Tell whether a host's bridge holds exactly what it should; quicker than to look for what differs."""
         groups = (group for fragment in self._fragments(host) for group in fragment.groups)
         return (
             observed.tlv_maps == self._tlv_maps_of(host)
+            and observed.meters == contents(self._meters_of(host))
             and observed.groups == {group.group_id: group.content for group in groups}
             and observed.flows == self._layers.cookies(host)
         )
@@ -141,7 +146,11 @@ class Compiler:
         # Groups are in a host's own layer.
         own = self._layers.fragments(host, [shared_layer(LayerKind.HOST, host)])
         groups = [Block.of(group.message) for fragment in own for group in fragment.groups]
-        return Installation(tlv_maps=self._tlv_maps_of(host), blocks=[*groups, *self._layers.blocks(host)])
+        return Installation(
+            tlv_maps=self._tlv_maps_of(host),
+            blocks=[*groups, *self._layers.blocks(host)],
+            meters=self._meters_of(host),
+        )
 
     def size(self, host: str) -> tuple[int, int]:
         """Return how many flows and groups a host's bridge should hold, without looking at them."""
@@ -196,6 +205,7 @@ class Compiler:
             if bool(before[host]) != bool(after[host]):
                 # A host that is declared again may not have been away: its switch holds the map it had, or none.
                 edits[host].tlv_maps = self._tlv_maps_of(host)
+                edits[host].meters = self._meters_of(host)
         return changes_of(edits)
 
     def _seat_ports(self, ports: Iterable[str]) -> dict[str, tuple[Seat | None, Seat | None]]:
@@ -263,6 +273,9 @@ class Compiler:
 
     def _tlv_maps_of(self, host: str) -> frozenset[TlvMap]:
         return self._tlv_maps if host in self._layers.hosts else frozenset()
+
+    def _meters_of(self, host: str) -> frozenset[MeterEntry]:
+        return METERS if host in self._layers.hosts else frozenset()
 
     def _remap(self, edits: dict[str, Edits]) -> None:
         wanted = tlv_map(self.intent)

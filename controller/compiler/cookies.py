@@ -69,6 +69,10 @@ def cause(feature: Feature, object_key: int) -> int:
     return OWNER_COOKIE | feature << _FEATURE_SHIFT | object_key << _KEY_SHIFT
 
 
+CAUSE_MASK = ~((1 << _KEY_SHIFT) - 1) & 0xFFFF_FFFF_FFFF_FFFF
+"What flows with the same `cause` have in common."
+
+
 def digest(content: bytes | memoryview, seed: int) -> int:
     """Return the content hash; `seed` is the CRC-32 of the salt.
 

@@ -16,19 +16,19 @@ What the switch refuses is left out, by name, until the compiler says something 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from controller.compiler import groups
+from controller.compiler import groups, meters
 from controller.compiler.cookies import parse
-from controller.hoststate import HostDelta, HostState, Installation, Observed, difference
+from controller.hoststate import Held, HostDelta, HostState, Installation, Observed, difference
 from controller.reconciler.plan import excluding, is_deletion, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.meters import contents
 from ovs_geneve.openflow.template import message_key
-from ovs_geneve.openflow.tlv_table import TlvMap
 
 _RETRY_FIRST, _RETRY_MOST = 0.05, 30.0
 """Seconds until a refusal that leaving out flows does not cure is tried again, twice as long each time; the first is
@@ -64,12 +64,17 @@ class Refusals:
     "Message by group."
     objects: dict[int, str] = field(default_factory=dict)
     "OVS's error name by the key of the object that asked for it."
+    meters: str = ""
+    "OVS's error name where the bridge has no meters, or none left: its flows are programmed without."
     bridge: str = ""
     "OVS's error name where it is no object's own: the TLV map, a bundle as a whole."
 
     def note(self, refusal: events.Refusal) -> bool:
         """Remember one refusal; tell whether leaving something out can cure it."""
         kind = refusal.message[1] if len(refusal.message) > 1 else None
+        if kind == MessageType.METER_MOD and not is_deletion(refusal.message):
+            self.meters = refusal.name
+            return True
         ours = refusal.index is not None and kind in (MessageType.FLOW_MOD, MessageType.GROUP_MOD)
         if not ours or is_deletion(refusal.message):
             self.bridge = refusal.name
@@ -97,6 +102,16 @@ class Refusals:
         left = {_object_of(message) for message in self.flows.values()}
         left.update(groups.network_key_of(group_id) for group_id in self.groups)
         self.objects = {owner: name for owner, name in self.objects.items() if owner in left}
+
+
+def _ours(event: events.Observed) -> Observed:
+    """Leave out what others put on the bridge; flows are asked for by our cookie."""
+    return Observed(
+        tlv_maps=frozenset(event.tlv_maps),
+        flows=event.flows,
+        groups={number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)},
+        meters={number: content for number, content in event.meters.items() if meters.is_ours(number)},
+    )
 
 
 def _object_of(flow_mod: bytes) -> int:
@@ -129,7 +144,7 @@ class Programmer:
         self._on_progress = on_progress
         self._call_later = call_later
         self._channel: SwitchChannel | None = None
-        self._mapped: frozenset[TlvMap] = frozenset()
+        self._held = Held()
         self._pending = HostDelta()
         self._pending_since: int | None = 0
         self._flight_since: int | None = None
@@ -217,16 +232,15 @@ class Programmer:
         self._flight_since = None
 
     def _observed(self, event: events.Observed) -> None:
-        ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
-        self._mapped = frozenset(event.tlv_maps)
-        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
-        if self.refusals.flows or self.refusals.groups:
+        seen = _ours(event)
+        self._held = Held(seen.tlv_maps, seen.meters)
+        if self.refusals.flows or self.refusals.groups or self.refusals.meters:
             delta = difference(self._desired.state(), seen)
             self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
         elif not (seen.flows or seen.groups):
             whole = self._desired.installation()
-            steps = plan_installation(whole, self._mapped)
-            self._mapped = whole.tlv_maps
+            steps = plan_installation(whole, self._held)
+            self._held = Held(whole.tlv_maps, contents(whole.meters))
             self._send(steps)
         elif self._desired.is_met(seen):
             self._send(())
@@ -234,9 +248,13 @@ class Programmer:
             self._carry_out(difference(self._desired.state(), seen))
 
     def _carry_out(self, delta: HostDelta) -> None:
-        steps = plan(delta, self._mapped)
-        if delta.tlv_maps is not None:
-            self._mapped = delta.tlv_maps
+        if self.refusals.meters and delta.meters:
+            delta = replace(delta, meters=None, planned=None)
+        steps = plan(delta, self._held)
+        self._held = Held(
+            self._held.tlv_maps if delta.tlv_maps is None else delta.tlv_maps,
+            self._held.meters if delta.meters is None else contents(delta.meters),
+        )
         self._send(steps)
 
     def _send(self, steps: tuple[events.Step, ...]) -> None:

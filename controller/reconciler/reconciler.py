@@ -160,14 +160,22 @@ class Reconciler:
             return None
         return self._channels.get(facts.dpid)
 
-    def channels(self) -> dict[str, SwitchChannel]:
-        """Return the ways to the bridges of our hosts that are connected, by host."""
-        found = ((host, self._channels.get(dpid)) for dpid, host in self._host_of.items())
-        return {host: channel for host, channel in found if channel is not None}
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts of ours whose bridges are connected."""
+        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
 
     def host_of_bridge(self, dpid: int) -> str | None:
         """Return whose bridge it is; None for one that is not ours."""
         return self._host_of.get(dpid)
+
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
 
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
@@ -296,7 +304,7 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        nothing = HostChange(tlv_maps=frozenset())
+        nothing = HostChange(tlv_maps=frozenset(), meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 

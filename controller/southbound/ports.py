@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -13,6 +13,7 @@ from controller.intent.model import HostSpec, Object
 from ovs_geneve.openflow.events import Event, Step
 from ovs_geneve.openflow.packet_in import PacketIn
 from ovs_geneve.openflow.packet_out import PacketOut
+from ovs_geneve.openflow.stats import Count
 
 
 class SwitchChannel(Protocol):
@@ -26,6 +27,9 @@ class SwitchChannel(Protocol):
 
     def send_packet(self, packet: PacketOut) -> bool:
         """Have the bridge send a packet at once, whatever else is asked; False where it cannot leave."""
+
+    async def counters(self, cookie: int, cookie_mask: int) -> Mapping[int, Count]:
+        """Read what the flows with such cookies have counted, by cookie; raise OpenFlowError or ConnectionLost."""
 
 
 class SwitchEvents(Protocol):
