@@ -16,8 +16,8 @@ from ovs_geneve.openflow.packet_out import PacketOut
 class Fleet(Protocol):
     """Who knows which bridge is whose (`controller.reconciler.reconciler.Reconciler`)."""
 
-    def channels(self) -> dict[str, SwitchChannel]:
-        """Return the ways to bridges that are connected, by host."""
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts whose bridges are connected."""
 
     def channel(self, host: str) -> SwitchChannel | None:
         """Return the way to a host's bridge; None while it is not connected."""
@@ -36,7 +36,7 @@ class FleetBridges:
 
     def connected(self) -> frozenset[str]:
         """Return the hosts whose bridges are connected."""
-        return frozenset(self._fleet.channels())
+        return self._fleet.connected_hosts()
 
     def send(self, host: str, packet: PacketOut) -> bool:
         """Have a host's bridge send a packet."""

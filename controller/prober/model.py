@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from controller.intent.model import Address
 from ovs_geneve.geneve.fields import OptionLayout
+from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
 from ovs_geneve.geneve.probe import Pattern
 
 
@@ -33,9 +34,11 @@ class Target:
     vni: int
     options: tuple[Carried, ...] = ()
     "In slot order."
-    mtu_ipv4: int
-    "What its ports may send over an IPv4 underlay."
-    mtu_ipv6: int
+
+    @property
+    def options_length(self) -> int:
+        """Bytes that they take on the wire."""
+        return sum(OPTION_HEADER_LENGTH + carried.layout.length for carried in self.options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,11 +53,8 @@ class Leg:
     the two hosts have no version in common."""
     towards: Address
     "The destination host's preferred endpoint of that version."
-
-    @property
-    def wanted_mtu(self) -> int:
-        """What the network's ports may send this way."""
-        return self.target.mtu_ipv4 if self.towards.version == 4 else self.target.mtu_ipv6
+    wanted_mtu: int
+    "The largest IP packet that the network's ports may send this way."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

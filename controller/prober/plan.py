@@ -7,22 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from controller.compiler.views import slot_of
+from controller.compiler.views import network_view, slot_of
 from controller.errors import Invalid, NotFound
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Kind, NetworkSpec, Object, object_id
+from controller.intent.mtu import OVERHEAD, Underlay, network_fit
 from controller.prober.model import Carried, Leg, Target
-
-UNDERLAY_MTU = 1500
-"What every underlay is taken to carry."
-
-OUTER = {4: 50, 6: 70}
-"Bytes that GENEVE without options adds to a port's packet, the inner Ethernet header among them, by IP version."
 
 MAX_LEGS = 50_000
 "Of a run: at the prober's rate more than a minute."
-
-_OPTION_HEADER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +40,9 @@ def legs(intent: Intent, request: Request) -> list[Leg]:
         )
     _check_pairs(intent, request.pairs or ())
     names = sorted(intent.networks) if request.network is None else [request.network]
-    found = list(
-        islice(
-            (
-                leg
-                for name in names
-                for leg in _legs_of(
-                    intent, target(intent, intent.networks[name]), _pairs(intent, name, request)
-                )
-            ),
-            MAX_LEGS + 1,
-        )
-    )
+    underlay = Underlay.of(intent.hosts.values())
+    every = (leg for name in names for leg in _legs_of(intent, name, request, underlay))
+    found = list(islice(every, MAX_LEGS + 1))
     if len(found) > MAX_LEGS:
         reason = f"more than {MAX_LEGS:,} directions between hosts: name a network, or pairs of hosts"
         raise Invalid("too-many-pairs", reason)
@@ -66,17 +50,10 @@ def legs(intent: Intent, request: Request) -> list[Leg]:
 
 
 def target(intent: Intent, network: Object[NetworkSpec]) -> Target:
-    """Resolve a network."""
-    schemas = sorted([intent.option_schemas[name] for name in network.spec.options], key=slot_of)
-    options = tuple([Carried(layout=schema.spec.layout, slot=slot_of(schema)) for schema in schemas])
-    size = sum(_OPTION_HEADER + carried.layout.length for carried in options)
-    return Target(
-        network=network.name,
-        vni=network.spec.vni or 0,
-        options=options,
-        mtu_ipv4=UNDERLAY_MTU - OUTER[4] - size,
-        mtu_ipv6=UNDERLAY_MTU - OUTER[6] - size,
-    )
+    """Resolve a network; its options are those that its packets may carry, the ones that are rolled out included."""
+    view = network_view(intent, network)
+    options = [Carried(layout=schema.spec.layout, slot=slot_of(schema)) for schema in view.options]
+    return Target(network=network.name, vni=view.vni, options=tuple(options))
 
 
 def _check_pairs(intent: Intent, pairs: Iterable[tuple[str, str]]) -> None:
@@ -106,24 +83,28 @@ def _ordered_pairs(hosts: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield source, hosts[(at + distance) % len(hosts)]
 
 
-def _legs_of(intent: Intent, network: Target, pairs: Iterable[tuple[str, str]]) -> Iterator[Leg]:
-    for source, destination in pairs:
-        own, shared = intent.hosts[source].spec.endpoints, False
-        for version in (4, 6):
-            addresses = _of_version(own, version)
-            towards = _of_version(intent.hosts[destination].spec.endpoints, version)
-            if addresses and towards:
-                yield Leg(
-                    target=network,
-                    source=source,
-                    destination=destination,
-                    addresses=frozenset(addresses),
-                    towards=towards[0],
-                )
-                shared = True
-        if not shared:
-            towards = list(intent.hosts[destination].spec.endpoints)
-            yield Leg(target=network, source=source, destination=destination, towards=towards[0])
+def _legs_of(intent: Intent, name: str, request: Request, underlay: Underlay) -> Iterator[Leg]:
+    network = target(intent, intent.networks[name])
+    fit = network_fit(intent, name, underlay)
+    for source, destination in _pairs(intent, name, request):
+        own, far = intent.hosts[source].spec, intent.hosts[destination].spec
+        carried = min(own.underlay_mtu, far.underlay_mtu)
+        # Where no version is common to both, the leg says so.
+        for version in _versions(own.endpoints, far.endpoints) or (far.endpoints[0].version,):
+            room = carried - OVERHEAD[version] - network.options_length
+            yield Leg(
+                target=network,
+                source=source,
+                destination=destination,
+                addresses=frozenset(_of_version(own.endpoints, version)),
+                towards=_of_version(far.endpoints, version)[0],
+                wanted_mtu=room if fit is None else min(room, fit.mtu),
+            )
+
+
+def _versions(own: Iterable[Address], far: Iterable[Address]) -> tuple[int, ...]:
+    common = {address.version for address in own} & {address.version for address in far}
+    return tuple(sorted(common))
 
 
 def _of_version(endpoints: Iterable[Address], version: int) -> list[Address]:

@@ -94,8 +94,7 @@ def _too_large(inquiry: Inquiry) -> str:
 def _outer(leg: Leg) -> int:
     """Return what the underlay's IP packet has around the frame of a probe."""
     address = {4: 20, 6: 40}[leg.towards.version]
-    options = sum(4 + carried.layout.length for carried in leg.target.options)
-    return address + 8 + 8 + options
+    return address + 8 + 8 + leg.target.options_length
 
 
 def _options(inquiry: Inquiry) -> tuple[OptionResult, ...]:

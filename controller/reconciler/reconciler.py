@@ -161,18 +161,22 @@ class Reconciler:
             return None
         return self._channels.get(facts.dpid)
 
-    def channels(self, hosts: Iterable[str] | None = None) -> dict[str, SwitchChannel]:
-        """Return the ways to the bridges of hosts that are connected here, of all of them by default, by host."""
-        wanted = self._host_of.values() if hosts is None else frozenset(hosts)
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts of ours whose bridges are connected."""
+        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
+
+    def host_of_bridge(self, dpid: int) -> str | None:
+        """Return whose bridge it is; None for one that is not ours."""
+        return self._host_of.get(dpid)
+
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
         return {
             host: self._channels[dpid]
             for dpid, host in self._host_of.items()
             if host in wanted and dpid in self._channels
         }
-
-    def host_of_bridge(self, dpid: int) -> str | None:
-        """Return whose bridge it is; None for one that is not ours."""
-        return self._host_of.get(dpid)
 
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""

@@ -35,8 +35,8 @@ def layout(name: str, kind: int, length: int, **fields: tuple[int, int]) -> Opti
 
 CONTEXT = Carried(layout=layout("context", 1, 4, tier=(0, 8), zone=(8, 16)), slot=0)
 TRAIL = Carried(layout=layout("trail", 2, 12, first=(0, 32), last=(64, 32)), slot=3)
-BLUE = Target(network="blue", vni=100, options=(CONTEXT, TRAIL), mtu_ipv4=1426, mtu_ipv6=1406)
-PLAIN = Target(network="plain", vni=7, mtu_ipv4=1450, mtu_ipv6=1430)
+BLUE = Target(network="blue", vni=100, options=(CONTEXT, TRAIL))
+PLAIN = Target(network="plain", vni=7)
 
 
 def endpoint(host: str) -> str:
@@ -50,6 +50,7 @@ def leg(source: str = "hv1", destination: str = "hv2", target: Target = BLUE) ->
         destination=destination,
         addresses=frozenset({ip_address(endpoint(source))}),
         towards=ip_address(endpoint(destination)),
+        wanted_mtu=1450 - target.options_length,
     )
 
 

@@ -72,10 +72,24 @@ def test_all_hosts_and_those_that_cannot_meet():
 
 
 def test_options_in_slot_order_and_what_they_leave_for_packets():
-    leg = legs(fabric(), Request(network="blue"))[0]
-    assert [(one.name, one.slot) for one in leg.target.options] == [("context", 0), ("trail", 1)]
-    # 1500 - 50 and 70 of GENEVE - 4 + 4 and 4 + 8 of options
-    assert (leg.target.vni, leg.target.mtu_ipv4, leg.target.mtu_ipv6) == (100, 1430, 1410)
+    over = {one.towards.version: one for one in legs(fabric(), Request(network="blue"))}
+    target = over[4].target
+    assert target.vni == 100
+    assert sorted(one.name for one in target.options) == ["context", "trail"]
+    assert list(target.options) == sorted(target.options, key=lambda one: one.slot)
+    # 1500 - 50 and 70 of GENEVE - 4 + 4 and 4 + 8 of options; the narrowest pair sets what ports may send
+    assert (over[4].wanted_mtu, over[6].wanted_mtu) == (1410, 1410)
+
+
+def test_no_more_is_asked_of_hosts_than_they_and_the_network_carry():
+    intent = after(
+        Intent(),
+        put("hv1", host("192.0.2.1", "2001:db8::1", underlay_mtu=9000)),
+        put("hv2", host("192.0.2.2", "2001:db8::2", underlay_mtu=1600)),
+        put("blue", network(100)),
+    )
+    found = legs(intent, Request(all_hosts=True))
+    assert {(one.towards.version, one.wanted_mtu) for one in found} == {(4, 1550), (6, 1530)}
 
 
 def test_sources_and_destinations_take_turns():

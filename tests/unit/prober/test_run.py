@@ -11,7 +11,7 @@ from controller.prober.model import Sighting, Verdict
 from controller.prober.pace import Limits
 from controller.prober.run import ProbeRun
 from ovs_geneve.geneve.probe import ETHERNET_HEADER, MIN_SIZE, Pattern, Probe, decode, encode
-from tests.unit.prober.network import BLUE, PLAIN, RUN, Network, by_pair, leg, mesh
+from tests.unit.prober.network import PLAIN, RUN, Network, by_pair, leg, mesh
 
 
 def only(network: Network, **what):
@@ -26,11 +26,11 @@ def test_a_healthy_network_is_proved_with_two_probes_a_leg():
     for one in results:
         assert (one.sent, one.seen, one.echoes, one.lost) == (2, 2, 2, 0)
         assert [(each.option, each.verified) for each in one.options] == [("context", True), ("trail", True)]
-        assert one.proved_mtu == BLUE.mtu_ipv4
+        assert one.proved_mtu == 1426
         assert one.rtt_min == pytest.approx(2 * network.latency)
         assert one.reason == ""
     patterns = {(shot.pattern, shot.size) for _, shot in network.sent}
-    assert patterns == {(Pattern.VALUE, BLUE.mtu_ipv4 + ETHERNET_HEADER), (Pattern.COMPLEMENT, MIN_SIZE)}
+    assert patterns == {(Pattern.VALUE, 1426 + ETHERNET_HEADER), (Pattern.COMPLEMENT, MIN_SIZE)}
     assert network.now < 100.1
 
 
