@@ -21,6 +21,8 @@ from controller.collector import Collector
 from controller.compiler.compile import recompute
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
+from controller.events import Event, EventLog
+from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
 from controller.intent.intent import Intent
@@ -50,11 +52,19 @@ class ControllerProcess:
     version = version("ovs-geneve")
 
     def __init__(
-        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: HostDatabases
+        self,
+        service: IntentService,
+        binder: Binder,
+        reconciler: Reconciler,
+        hosts: HostDatabases,
+        guard: Guard,
+        events: EventLog,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
+        self._guard = guard
+        self._events = events
         self.reconciler = reconciler
 
     @property
@@ -76,7 +86,12 @@ class ControllerProcess:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
-        return self.reconciler.conditions(held)
+        said = self.reconciler.conditions(held)
+        return (*said, *self._guard.conditions(held.name)) if held.kind is Kind.HOST else said
+
+    def events(self, since: int, limit: int) -> tuple[Event, ...]:
+        """Return what happened after an event, oldest first."""
+        return self._events.since(since, limit)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -146,11 +161,15 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         service.on_change = reconciler.intent_changed
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
+        events = EventLog()
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
+        guarding = asyncio.create_task(guard.run(), name="guard")
+        stack.push_async_callback(_end, guarding)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             stack.push_async_callback(keeper.stop)
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts)
+        yield ControllerProcess(service, binder, reconciler, hosts, guard, events)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:

@@ -39,6 +39,7 @@ def create_app(backend: Controller) -> Litestar:
             apply,
             handlers.tunnels,
             handlers.status,
+            handlers.events,
             handlers.recompute,
             handlers.openapi,
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import combinations
 
 from controller.api.backend import Controller
@@ -14,6 +15,8 @@ from controller.api.schema import (
     ControllerView,
     DisagreementView,
     Document,
+    EventListView,
+    EventView,
     ObjectView,
     ProgressView,
     RecomputationView,
@@ -118,6 +121,30 @@ def recomputation_view(found: Recomputation) -> RecomputationView:
             DisagreementView(one.fault.value, one.what, list(one.hosts)) for one in found.disagreements
         ],
     )
+
+
+def events_view(controller: Controller, since: int, limit: int) -> EventListView:
+    """Show what happened."""
+    events = controller.events(since, limit)
+    items = [
+        EventView(
+            number=event.number,
+            first=_when(event.first),
+            last=_when(event.last),
+            kind=event.kind.value,
+            host=event.host,
+            peer=event.peer,
+            network=event.network,
+            message=event.message,
+            count=event.count,
+        )
+        for event in events
+    ]
+    return EventListView(items=items, next=events[-1].number if events else since)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def tunnels_view(controller: Controller) -> TunnelListView:

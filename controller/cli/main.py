@@ -14,6 +14,7 @@ _COMMANDS = {
     "debug": "controller.cli.debug",
     "decode": "controller.cli.decode",
     "delete": "controller.cli.objects",
+    "events": "controller.cli.events",
     "get": "controller.cli.objects",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",
