@@ -25,6 +25,8 @@ from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
+from controller.events import Event, EventLog
+from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
 from controller.intent.intent import Intent
@@ -65,10 +67,14 @@ class ControllerProcess:
         reconciler: Reconciler,
         hosts: HostDatabases,
         prober: Prober,
+        guard: Guard,
+        events: EventLog,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
+        self._guard = guard
+        self._events = events
         self.reconciler = reconciler
         self.prober = prober
 
@@ -91,7 +97,12 @@ class ControllerProcess:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
-        return self.reconciler.conditions(held)
+        said = self.reconciler.conditions(held)
+        return (*said, *self._guard.conditions(held.name)) if held.kind is Kind.HOST else said
+
+    def events(self, since: int, limit: int) -> tuple[Event, ...]:
+        """Return what happened after an event, oldest first."""
+        return self._events.since(since, limit)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -172,11 +183,15 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         service.on_change = reconciler.intent_changed
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
+        events = EventLog()
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
+        guarding = asyncio.create_task(guard.run(), name="guard")
+        stack.push_async_callback(_end, guarding)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             stack.push_async_callback(keeper.stop)
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, prober)
+        yield ControllerProcess(service, binder, reconciler, hosts, prober, guard, events)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:

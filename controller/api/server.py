@@ -43,6 +43,7 @@ def create_app(backend: Controller) -> Litestar:
             Probes,
             handlers.tunnels,
             handlers.status,
+            handlers.events,
             handlers.recompute,
             handlers.openapi,
         ],

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from controller.compiler.compile import Compiler, HostView
@@ -181,6 +182,11 @@ class Reconciler:
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
+
+    def run_directories(self) -> dict[str, Path]:
+        """Return where the Open vSwitch of each host of ours on this machine has its sockets."""
+        directories = {host: self.report(host).run_directory for host in self.programmers}
+        return {host: directory for host, directory in directories.items() if directory is not None}
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from controller.hoststate import HostFacts
@@ -94,6 +95,8 @@ class HostReport:
     ovs_version: str = ""
     system_id: str = ""
     problem: Problem | None = None
+    run_directory: Path | None = None
+    "Where its Open vSwitch has its sockets, when that is on this machine."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
