@@ -46,6 +46,10 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    GROUP_POLICY = 21
+    "A policy between groups."
+    PORT_GROUP = 22
+    "What a group of ports has in a network beside them."
 
 
 class CookieParts(NamedTuple):
