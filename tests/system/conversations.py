@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from controller.lab import namespaces
@@ -28,7 +29,7 @@ def inside(overlay: Overlay, endpoint: Endpoint, make: Callable[[], T]) -> T:
 
 def tcp(overlay: Overlay, source: Endpoint, target: Endpoint, port: int, *, version: int = 4) -> bool:
     """Tell whether a connection comes about and carries bytes both ways."""
-    address = target.ipv6 if version == 6 else target.ipv4
+    address = _address(target, version)
     with ExitStack() as stack:
         listener = stack.enter_context(listen(overlay, target, address, port))
         try:
@@ -65,18 +66,8 @@ def udp(
     overlay: Overlay, source: Endpoint, target: Endpoint, port: int, *, version: int = 4
 ) -> tuple[bool, bool]:
     """Tell whether a datagram arrives, and whether an answer to it comes back."""
-    address = target.ipv6 if version == 6 else target.ipv4
-    family = socket.AF_INET6 if version == 6 else socket.AF_INET
-    with ExitStack() as stack:
-        client, server = (
-            stack.enter_context(inside(overlay, end, lambda: socket.socket(family, socket.SOCK_DGRAM)))
-            for end in (source, target)
-        )
-        server.bind((address, port))
-        client.bind((source.ipv6 if version == 6 else source.ipv4, next(_ports)))
-        for end in (client, server):
-            end.settimeout(REFUSED_S)
-        client.sendto(b"question", (address, port))
+    with _datagrams(overlay, source, version) as client, _datagrams(overlay, target, version, port) as server:
+        client.sendto(b"question", server.getsockname()[:2])
         try:
             _, whence = server.recvfrom(100)
         except TimeoutError:
@@ -86,3 +77,65 @@ def udp(
             return True, client.recv(100) == b"answer"
         except TimeoutError:
             return True, False
+
+
+def udp_refused(overlay: Overlay, source: Endpoint, target: Endpoint, *, version: int = 4) -> bool:
+    """Tell whether who sends to a port where nobody listens hears of it (ICMP port unreachable)."""
+    with _datagrams(overlay, source, version) as client:
+        client.connect((_address(target, version), next(_ports)))
+        client.send(b"question")
+        return _hears_refusal(client)
+
+
+def udp_answer_refused(overlay: Overlay, source: Endpoint, target: Endpoint, *, version: int = 4) -> bool:
+    """Tell whether who answers hears that the one who asked is gone."""
+    with _datagrams(overlay, target, version) as server:
+        with _datagrams(overlay, source, version) as client:
+            client.sendto(b"question", server.getsockname()[:2])
+            _, whence = server.recvfrom(100)
+        server.connect(whence)
+        server.send(b"answer")
+        return _hears_refusal(server)
+
+
+def _datagrams(overlay: Overlay, end: Endpoint, version: int, port: int | None = None) -> socket.socket:
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    made = inside(overlay, end, lambda: socket.socket(family, socket.SOCK_DGRAM))
+    made.bind((_address(end, version), next(_ports) if port is None else port))
+    made.settimeout(REFUSED_S)
+    return made
+
+
+def _address(end: Endpoint, version: int) -> str:
+    return end.ipv6 if version == 6 else end.ipv4
+
+
+def _hears_refusal(end: socket.socket) -> bool:
+    try:
+        end.recv(100)
+    except ConnectionRefusedError:
+        return True
+    except TimeoutError:
+        return False
+    raise AssertionError("somebody answered")
+
+
+@contextmanager
+def many_connections(
+    overlay: Overlay, source: Endpoint, target: Endpoint, ports: Iterable[int], *, version: int = 4
+) -> Iterator[None]:
+    """Hold a TCP connection to each of these ports, the same one as often as it is named; bytes went both ways."""
+    address = _address(target, version)
+    ports = list(ports)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * len(ports) + 200)), hard))
+    with ExitStack() as stack:
+        listeners = {p: stack.enter_context(listen(overlay, target, address, p)) for p in set(ports)}
+        for port in ports:
+            client = stack.enter_context(connect(overlay, source, address, port, 5))
+            server = stack.enter_context(listeners[port].accept()[0])
+            for one, other in ((client, server), (server, client)):
+                one.sendall(b"x")
+                other.settimeout(5)
+                assert other.recv(1) == b"x"
+        yield

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
+from benchmarks.rig.datapath import megaflows, purge
 from controller.intent.model import GroupSpec, Kind
 from controller.intent.rules import PortRange
 from controller.lab import Underlay
-from tests.system.conversations import tcp, udp
+from tests.system.conversations import many_connections, tcp, udp, udp_answer_refused, udp_refused
 from tests.system.overlay import Endpoint, Overlay
 
 pytestmark = pytest.mark.system
@@ -109,6 +110,19 @@ def test_replies_come_back_to_a_protected_group_where_the_policy_is_stateful(
     assert overlay.ping(db, web.ipv4, count=2, wait=0.3) == 0
 
 
+@pytest.mark.parametrize("stateful", [False, True], ids=["stateless", "stateful"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_errors_about_what_is_allowed_come_in(
+    overlay: Overlay, ports: dict[str, Endpoint], version: int, stateful: bool
+) -> None:
+    web, db = ports["web1"], ports["db1"]
+    overlay.rule("web-dns", "blue", "db", from_group="web", protocol=UDP, stateful=stateful)
+    overlay.rule("ops-web", "blue", "web", from_group="ops")
+    # To who asks: nobody listens. To who answers: nobody waits for it any more.
+    assert udp_refused(overlay, web, db, version=version) is stateful
+    assert udp_answer_refused(overlay, web, db, version=version) is stateful
+
+
 def test_a_stateful_policy_from_anybody(overlay: Overlay, ports: dict[str, Endpoint]) -> None:
     web, db = ports["web1"], ports["db1"]
     overlay.rule("any-db", "blue", "db", protocol=TCP, ports=DB_PORT, stateful=True)
@@ -129,6 +143,52 @@ def test_a_stateful_policy_for_every_protocol(overlay: Overlay, ports: dict[str,
         assert udp(overlay, web, db, 7, version=version) == (True, True)
         assert overlay.ping(web, address) == 3
         assert not tcp(overlay, db, web, 7, version=version)
+
+
+CONNECTIONS = 1000
+EPHEMERAL = (PortRange(32768, 65535),)
+"Where Linux takes the ports of clients from (net.ipv4.ip_local_port_range)."
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_thousand_connections_are_three_megaflows_a_side(
+    overlay: Overlay, ports: dict[str, Endpoint], version: int
+) -> None:
+    overlay.rule("web-db", "blue", "db", from_group="web", protocol=TCP, ports=DB_PORT)
+    overlay.rule("no-ops", "blue", "db", from_group="ops", allow=False, log=True)
+    overlay.rule("db-web", "blue", "web", from_group="db", protocol=TCP, ports=EPHEMERAL)
+    counts = megaflow_counts(overlay, ports, [5432] * CONNECTIONS, version)
+    assert 2 <= min(counts) <= max(counts) <= 3
+
+
+def test_ports_that_no_policy_tells_apart_are_not_told_apart(
+    overlay: Overlay, ports: dict[str, Endpoint]
+) -> None:
+    overlay.rule("web-db", "blue", "db", from_group="web")
+    spread = range(1024, 65024, 64000 // CONNECTIONS)
+    assert max(megaflow_counts(overlay, ports, spread, 4)) <= 3
+
+
+def test_stateful_policies_look_at_each_reply_twice_and_no_more(
+    overlay: Overlay, ports: dict[str, Endpoint]
+) -> None:
+    overlay.rule("web-db", "blue", "db", from_group="web", protocol=TCP, ports=DB_PORT, stateful=True)
+    overlay.rule("lock", "blue", "web", allow=False)
+    counts = megaflow_counts(overlay, ports, [5432] * CONNECTIONS, 4)
+    # Before conntrack and after it; at the receiver nothing comes back from there.
+    assert counts[0] <= 4
+    assert counts[1] <= 3
+
+
+def megaflow_counts(
+    overlay: Overlay, ports: dict[str, Endpoint], to: Iterable[int], version: int
+) -> list[int]:
+    """Return how many megaflows TCP from web1 to db1 needs, at the sender and at the receiver."""
+    source, target = ports["web1"], ports["db1"]
+    for host in overlay.lab.hosts:
+        purge(host)
+    with many_connections(overlay, source, target, to, version=version):
+        return [len(megaflows(host, version)) for host in overlay.lab.hosts]
 
 
 def test_membership_moves_rights_at_once(overlay: Overlay, ports: dict[str, Endpoint]) -> None:
