@@ -192,6 +192,13 @@ class Overlay:
         self._ports[name] = []
         return name
 
+    def carry(self, network: str, *options: str, wait: bool = True) -> None:
+        """Have a network carry these options and no others; wait until it does, on every packet."""
+        spec = NetworkSpec(vni=Vni(self.vni(network)), options=options)
+        self.controller.put(Kind.NETWORK, network, spec)
+        if wait:
+            self.controller.settle((Kind.NETWORK, network))
+
     def vni(self, network: str) -> int:
         """The VNI of a network."""
         return int(self.controller.ask("vni", network))
@@ -253,6 +260,7 @@ class Overlay:
         action: str = "allow",
         to_port: str | None = None,
         priority: int = 100,
+        wait: bool = True,
     ) -> None:
         """`match` is ("schema.field", value, mask)…"""
         conditions = (
@@ -267,7 +275,8 @@ class Overlay:
             action=PolicyAction(action),
         )
         self.controller.put(Kind.OPTION_POLICY, name, spec)
-        self.controller.settle((Kind.OPTION_POLICY, name))
+        if wait:
+            self.controller.settle((Kind.OPTION_POLICY, name))
 
     def clear(self) -> None:
         """End all that pings and take away all networks with their ports, for the next test."""
