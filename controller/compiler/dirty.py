@@ -46,7 +46,8 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.GROUP:
             yield from _group(change.name, old, situation)
         case Kind.ROLLOUT:
-            yield from _network(_network_of_rollout(change), old, situation)
+            if _effect(change.old) != _effect(change.new):
+                yield from _network(_network_of_rollout(change), old, situation)
         case Kind.POLICY:
             yield from _parts_between((change.name,), old, new)
         case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
@@ -119,6 +120,14 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     yield from parts_of_membership(name, situation)
     for host in situation.served_hosts_of(name):
         yield Part(PartKind.LOCAL_GROUP, name, host)
+
+
+def _effect(rollout: AnyObject | None) -> tuple[bool, bool]:
+    """Return what a rollout does to the flows of its network; a stage or a reason may change nothing."""
+    if rollout is None:
+        return False, False
+    assert isinstance(rollout.spec, RolloutSpec)
+    return rollout.spec.is_withheld, rollout.spec.is_lingering
 
 
 def _network_of_rollout(change: Change) -> str:
