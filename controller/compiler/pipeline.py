@@ -6,6 +6,8 @@
                      │                                                  answered in place   └─► POLICY ─► GROUPS
     geneve port ─────┴─► PEERS ─► RECEIVE ─────────────────────────────────────────────────────────▲         └─► DELIVER
 
+A copy or a steered packet leaves FORWARD (or POLICY) for DIRECT, and that for DELIVER or the geneve port.
+
 ND_GUARD sees IPv6 only. A table without a matching flow drops; each has an explicit last flow that counts.
 """
 
@@ -33,6 +35,8 @@ class Table(IntEnum):
     "Completes an ND answer: OVS sets the option of an advertisement only where a flow matches its type."
     FORWARD = 40
     "Destination MAC: a local port, a host, or all of them."
+    DIRECT = 45
+    "To a port by its key, whatever the MACs say: mirror copies, packets on their way through a chain."
     PEERS = 50
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
@@ -53,10 +57,15 @@ class Priority(IntEnum):
     ANY_SOURCE = 100
     REFUSE = 150
     OPEN_PORT = 160
+    PASSED_ON = 170
+    SERVICE_ITSELF = 180
+    SERVICE_REFUSE = 190
     EXACT = 200
     OVERRIDE = 300
     POLICY_DEFAULT = 500
+    DEFAULT_EXCEPTION = 510
     POLICY = 1000
+    CHAIN = 30000
 
 
 TUNNEL_NAME = "ovs-geneve0"

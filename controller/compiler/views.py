@@ -6,7 +6,7 @@ A view holds no name that a flow does not need, so that two hosts that need the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -14,14 +14,12 @@ from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
+    InnerVlan,
     NetworkSpec,
     Object,
     OptionDirection,
-    OptionMatch,
-    OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
-    PolicyAction,
     PortSpec,
     RolloutStage,
     link_local,
@@ -43,6 +41,7 @@ class NetworkView:
     values: tuple[OptionValue, ...]
     salt: bytes
     "What the options' slots stand for: flows that use a slot change when its meaning does."
+    strips_vlan: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +56,8 @@ class PortView:
     stamps: tuple[tuple[Field, int], ...]
     "Every option of the network with the value this port's packets carry, in slot order."
     salt: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyView:
-    """An option policy."""
-
-    key: int
-    vni: int
-    to_port_key: int | None
-    priority: int
-    matches: tuple[tuple[Field, int, int], ...]
-    allow: bool
-    salt: bytes
+    strips_vlan: bool = False
+    "Whether what it sends may be tagged."
 
 
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
@@ -86,6 +74,7 @@ def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
         stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
         values=network.spec.values,
         salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
+        strips_vlan=network.spec.inner_vlan is InnerVlan.STRIP,
     )
 
 
@@ -103,20 +92,7 @@ def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> P
         ipv6=_with_link_local(port.spec.mac, addresses),
         stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
-    )
-
-
-def policy_view(intent: Intent, policy: Object[OptionPolicySpec], network: NetworkView) -> PolicyView:
-    """Resolve an option policy of a network."""
-    spec = policy.spec
-    return PolicyView(
-        key=policy.key,
-        vni=network.vni,
-        to_port_key=None if spec.to_port is None else intent.ports[spec.to_port].key,
-        priority=spec.priority,
-        matches=tuple(_option_matches(network, spec.match)),
-        allow=spec.action is PolicyAction.ALLOW,
-        salt=network.salt,
+        strips_vlan=network.strips_vlan,
     )
 
 
@@ -160,20 +136,6 @@ def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], in
         value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
         bits |= value
     return tun_metadata(slot_of(schema), schema.spec.layout.length), bits
-
-
-def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Iterable[tuple[Field, int, int]]:
-    """Merge the conditions on the fields of one option into one match on its slot."""
-    by_name = {schema.name: schema for schema in network.options}
-    merged: dict[str, tuple[int, int]] = {}
-    for condition in matches:
-        layout = by_name[condition.schema].spec.layout
-        value, mask = layout.match_bits(condition.field, condition.value, condition.mask)
-        before = merged.get(condition.schema, (0, 0))
-        merged[condition.schema] = before[0] | value, before[1] | mask
-    for name, (value, mask) in sorted(merged.items()):
-        schema = by_name[name]
-        yield tun_metadata(slot_of(schema), schema.spec.layout.length), value, mask
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:

@@ -58,6 +58,9 @@ class Service:
     async def vni(self, network: str) -> int | None:
         return self._process.intent.networks[network].spec.vni
 
+    async def key(self, kind: Kind, name: str) -> int:
+        return self._process.intent.objects(kind)[name].key
+
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
 
