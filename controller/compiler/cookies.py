@@ -46,6 +46,10 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    DIRECT = 16
+    "The way to a port that packets are mirrored to or steered through."
+    SERVICE = 17
+    "What a port passes on that packets are steered through."
     TARGET = 19
     "A host behind a gateway load balancer."
     FIREWALL = 20

@@ -72,6 +72,9 @@ class Service:
         held = self._process.intent.capabilities.get(host)
         return None if held is None else held.spec
 
+    async def key(self, kind: Kind, name: str) -> int:
+        return self._process.intent.objects(kind)[name].key
+
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
 
