@@ -327,6 +327,27 @@ class WorkView(Struct, kw_only=True):
     last_hosts: Annotated[int, Meta(description="Hosts that it concerned.")]
 
 
+class EventView(Struct, kw_only=True):
+    """Something that happened, perhaps many times."""
+
+    number: Annotated[int, Meta(description="Grows, also when an event is counted again.")]
+    first: Annotated[str, Meta(description="When it happened first, RFC 3339.")]
+    last: str
+    kind: Annotated[str, Meta(examples=["bad-options", "peer-cut-off"])]
+    host: Annotated[str, Meta(description="Where it was seen.")]
+    peer: Annotated[str, Meta(description="Who caused it: a host, or its address.")]
+    network: str
+    message: str
+    count: Annotated[int, Meta(description="Packets, where it is about packets.")]
+
+
+class EventListView(Struct, kw_only=True):
+    """Events, oldest first."""
+
+    items: list[EventView]
+    next: Annotated[int, Meta(description="`since` for those that come after these.")]
+
+
 class DisagreementView(Struct):
     """Something that the running controller keeps otherwise than compiling from nothing makes it."""
 

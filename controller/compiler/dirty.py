@@ -39,16 +39,17 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
                 yield Part(PartKind.POLICY, name)
             yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
+            yield Part(PartKind.PROBES)
             yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
         case Kind.GROUP:
-            for port in {*old.members_of(change.name), *new.members_of(change.name)}:
-                yield from _port(port)
-                yield from _local_group(port, situation)
+            yield from _group(change.name, old, situation)
         case Kind.ROLLOUT:
             yield from _network(_network_of_rollout(change), old, situation)
-        case Kind.POLICY | Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
+        case Kind.POLICY:
+            yield from _parts_between((change.name,), old, new)
+        case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
             pass
 
 
@@ -77,6 +78,7 @@ def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
         yield Part(PartKind.POLICY, policy)
+    yield from _parts_between({*old.policies_between(network), *new.policies_between(network)}, old, new)
 
 
 def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
@@ -140,6 +142,24 @@ def _local_group(port: str, situation: Situation) -> Iterator[Part]:
     seat = situation.seats.of(port)
     if seat is not None:
         yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
+
+
+def _group(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for port in {*old.members_of(name), *new.members_of(name)}:
+        yield from _port(port)
+        yield from _local_group(port, situation)
+    yield from _parts_between({*old.policies_of_group(name), *new.policies_of_group(name)}, old, new)
+
+
+def _parts_between(policies: Iterable[str], old: Intent, new: Intent) -> Iterator[Part]:
+    """Yield what policies between groups are compiled to: themselves, and what each group has beside them."""
+    for name in policies:
+        yield Part(PartKind.GROUP_POLICY, name)
+        held = (intent.policies[name].spec for intent in (old, new) if name in intent.policies)
+        for spec in held:
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.to_group)
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.from_group or "")
 
 
 def _policy(change: Change) -> Iterator[Part]:

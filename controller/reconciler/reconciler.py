@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from controller.compiler.compile import Compiler, HostView
@@ -28,7 +29,9 @@ from controller.intent.model import (
     OptionPolicySpec,
     PolicySpec,
     PortSpec,
+    object_id,
 )
+from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
 from controller.reconciler.mtus import Mtus
@@ -154,9 +157,38 @@ class Reconciler:
         if programmer is not None:
             programmer.disconnect(channel)
 
+    def channel(self, host: str) -> SwitchChannel | None:
+        """Return the way to a host's bridge; None while it is not connected, or not ours."""
+        facts = self._facts(host)
+        if facts is None or self._host_of.get(facts.dpid) != host:
+            return None
+        return self._channels.get(facts.dpid)
+
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts of ours whose bridges are connected."""
+        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
+
+    def host_of_bridge(self, dpid: int) -> str | None:
+        """Return whose bridge it is; None for one that is not ours."""
+        return self._host_of.get(dpid)
+
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
+
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
+
+    def run_directories(self) -> dict[str, Path]:
+        """Return where the Open vSwitch of each host of ours on this machine has its sockets."""
+        directories = {host: self.report(host).run_directory for host in self.programmers}
+        return {host: directory for host, directory in directories.items() if directory is not None}
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
@@ -196,6 +228,9 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if held.kind is Kind.POLICY:
+            shadow = shadow_of(self.compiler.intent, held.name)
+            return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
         return status.ACCEPTED, programmed
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
@@ -283,7 +318,7 @@ class Reconciler:
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
         wanted, released = self.compiler.tlv_maps_of(change.name)
-        nothing = HostChange(tlv_maps=wanted, released=released)
+        nothing = HostChange(tlv_maps=wanted, released=released, meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 

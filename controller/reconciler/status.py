@@ -103,6 +103,13 @@ def bound(host: str | None) -> Condition:
     return Condition(type="Bound", status=Truth.TRUE, reason="Plugged", message=host)
 
 
+def effective(shadow: str | None) -> Condition:
+    """Say whether a policy decides anything; `shadow` is the one that decides all of its packets before it."""
+    if shadow is not None:
+        return _not("Effective", "Shadowed", f"{shadow} decides all of its packets")
+    return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
+
+
 def connected(report: HostReport) -> Condition:
     """Say whether a host's OVSDB answers."""
     if report.state is LinkState.CONNECTED:
@@ -152,6 +159,11 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
         return _not("Programmed", first, f"{len(programmer.refusals.objects)} objects refused")
     if programmer.behind_since is not None:
         return _not("Programmed", "Pending", "not acknowledged yet")
+    if programmer.refusals.meters:
+        message = (
+            f"the bridge takes no meters ({programmer.refusals.meters}): nothing limits what it sends up"
+        )
+        return _not("Programmed", "NotSupported", message)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
 
 

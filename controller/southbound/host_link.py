@@ -15,7 +15,15 @@ from typing import Protocol
 
 from controller.intent.model import HostSpec, Object
 from controller.settings import Settings
-from controller.southbound.facts import bridge_socket, facts_of, problem_of, provision_of, system_of, too_old
+from controller.southbound.facts import (
+    bridge_socket,
+    facts_of,
+    problem_of,
+    provision_of,
+    run_directory,
+    system_of,
+    too_old,
+)
 from controller.southbound.ports import HostEvents, HostReport, LinkState, Problem
 from ovs_geneve.errors import ConnectionLost, DecodeError, EncodeError, NotSupported, TransactionFailed
 from ovs_geneve.ovsdb.client import OvsdbClient
@@ -172,6 +180,7 @@ class HostLink:
             state=LinkState.CONNECTED,
             ovs_version="" if system is None else system.ovs_version or "",
             system_id="" if system is None else system.external_ids.get(SYSTEM_ID, ""),
+            run_directory=run_directory(replica, self.host) if client.local_address is None else None,
         )
         if old := too_old(system):
             return replace(report, problem=old)
