@@ -171,7 +171,10 @@ def test_a_bridge_that_is_away(overlay: Overlay, verify: Verify) -> None:
             assert time.monotonic() < end
     finally:
         overlay.lab.host("hv3").start_vswitchd()
-    assert found["hv3", "hv1"].reason == "the bridge of hv3 is not connected, or does not keep up"
+    assert (
+        found["hv3", "hv1"].reason
+        == "the bridge of hv3 is not connected to this controller, or does not keep up"
+    )
     assert found["hv1", "hv3"].verdict is Verdict.UNREACHABLE
     assert found["hv1", "hv2"].verdict is Verdict.OK
     end = time.monotonic() + 10
