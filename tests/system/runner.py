@@ -16,6 +16,8 @@ from pathlib import Path
 from controller.compiler.compile import Compiler
 from controller.intent.commands import Delete, Put
 from controller.intent.model import Kind
+from controller.prober.model import Result
+from controller.prober.plan import Request
 from controller.process import ControllerProcess, running
 from controller.reconciler.status import Truth
 from controller.settings import Settings
@@ -80,6 +82,9 @@ class Service:
 
     async def events(self, since: int = 0) -> list[dict[str, object]]:
         return [dataclasses.asdict(event) for event in self._process.events(since, 1000)]
+
+    async def verify(self, request: Request) -> list[Result]:
+        return await self._process.prober.verify(request)
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler
