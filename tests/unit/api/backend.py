@@ -6,6 +6,7 @@ import asyncio
 import pytest
 
 from controller.compiler.recompute import Recomputation
+from controller.events import EventLog
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
 from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth, Work
@@ -32,6 +33,7 @@ class FakeController:
         self.strangers = ()
         self.disagreements = ()
         self.behind = set()
+        self.log = EventLog()
 
     @property
     def intent(self):
@@ -47,6 +49,9 @@ class FakeController:
             return [self.refusal for _ in commands]
         answers = map(self.service.enqueue, commands)
         return await asyncio.gather(*answers, return_exceptions=True)
+
+    def events(self, since, limit):
+        return self.log.since(since, limit)
 
     def conditions(self, held):
         return (ACCEPTED, self.programmed)
