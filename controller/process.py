@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -19,19 +21,27 @@ from controller.api.server import create_app
 from controller.app import GeneveApp
 from controller.collector import Collector
 from controller.compiler.compile import recompute
+from controller.compiler.cookies import Feature
+from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
+from controller.events import Event, EventLog
+from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
+from controller.prober.bridges import FleetBridges
+from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
+from controller.reconciler.counting import count
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.recorder import Recorder
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.rollout.hosts import RolloutHosts
+from controller.rollout.probing import ProbedCanary
 from controller.rollout.runner import Rollouts
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
@@ -40,6 +50,7 @@ from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
+from ovs_geneve.openflow.stats import Count
 
 _SHUTDOWN_SECONDS = 3
 "How long requests under way, such as those that wait for bridges, may hold up the end."
@@ -60,12 +71,18 @@ class ControllerProcess:
         reconciler: Reconciler,
         hosts: HostDatabases,
         rollouts: Rollouts,
+        prober: Prober,
+        guard: Guard,
+        events: EventLog,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
         self._rollouts = rollouts
+        self._guard = guard
+        self._events = events
         self.reconciler = reconciler
+        self.prober = prober
 
     @property
     def intent(self) -> Intent:
@@ -86,7 +103,12 @@ class ControllerProcess:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
-        return self.reconciler.conditions(held)
+        said = self.reconciler.conditions(held)
+        return (*said, *self._guard.conditions(held.name)) if held.kind is Kind.HOST else said
+
+    def events(self, since: int, limit: int) -> tuple[Event, ...]:
+        """Return what happened after an event, oldest first."""
+        return self._events.since(since, limit)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -111,6 +133,10 @@ class ControllerProcess:
     def network_mtu(self, network: str) -> int | None:
         """Return the largest IP packet that a network carries; None while no host is declared."""
         return self.reconciler.network_mtu(network)
+
+    async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
+        """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
+        return await count(self.reconciler.channels(self.hosts_concerned(held)), feature, held.key)
 
     def work(self) -> Work:
         """Return what changes cost."""
@@ -153,6 +179,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         hosts.events = reconciler
         packets = PacketExchange()
         apps.add(GeneveApp, switches=reconciler, packets=packets)
+        prober = _prober(service, reconciler, packets)
+        stack.push_async_callback(prober.stop)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
             await switches.listen_tcp(address or None, port)
@@ -163,10 +191,13 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         sight = RolloutHosts(reconciler)
         clock = asyncio.get_running_loop().time
         rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
+        rollouts.canary = ProbedCanary(prober)
         recorder = Recorder(lambda: service.intent, reconciler.programmers, reconciler.report, service.submit)
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
         keeper = None
+        events = EventLog()
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             sight.shared = keeper
@@ -176,12 +207,13 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
             ("binder", binder.run()),
             ("rollouts", rollouts.run()),
             ("recorder", recorder.run()),
+            ("guard", guard.run()),
         ):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         if keeper is not None:
             keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, rollouts)
+        yield ControllerProcess(service, binder, reconciler, hosts, rollouts, prober, guard, events)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -192,6 +224,21 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     database = EmbeddedDatabase(settings.state_directory, settings.store_listen)
     await stack.enter_async_context(database)
     return database.remote
+
+
+def _prober(service: IntentService, reconciler: Reconciler, packets: PacketExchange) -> Prober:
+    """Give the prober its way to the bridges."""
+    bridges = FleetBridges(reconciler)
+    prober = Prober(
+        bridges,
+        lambda: service.intent,
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        draw=lambda: secrets.randbits(64),
+    )
+    bridges.sighted = prober.sighted
+    packets.register(Punt.PROBE, bridges)
+    return prober
 
 
 def _share_hosts(

@@ -111,7 +111,8 @@ def apply_delta(state: HostState, delta: HostDelta) -> HostState:
     maps, released = state.tlv_maps, state.released
     if delta.tlv_maps is not None:
         maps, released = delta.tlv_maps, delta.released
-    return HostState(tlv_maps=maps, flows=flows, groups=groups, released=released)
+    meters = state.meters if delta.meters is None else delta.meters
+    return HostState(tlv_maps=maps, flows=flows, groups=groups, released=released, meters=meters)
 
 
 def seal_flow(flow: Flow, feature: Feature, object_key: int, salt: bytes = b"") -> EncodedFlow:

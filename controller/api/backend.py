@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from controller.compiler.recompute import Recomputation
+from controller.events import Event
 from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
+from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
 
@@ -19,6 +21,7 @@ class Controller(Protocol):
     """The running controller (`controller.process.ControllerProcess`)."""
 
     version: str
+    prober: Prober
 
     @property
     def intent(self) -> Intent:
@@ -29,6 +32,9 @@ class Controller(Protocol):
 
     async def submit_all(self, commands: Sequence[Put]) -> Sequence[Result | BaseException]:
         """Decide on commands in their order, each for itself; a result or the error of each."""
+
+    def events(self, since: int, limit: int) -> Sequence[Event]:
+        """Return what happened after an event, oldest first."""
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""

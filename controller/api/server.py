@@ -15,6 +15,7 @@ from litestar.types import Message, Scope
 from controller.api import handlers, problems
 from controller.api.apply import apply
 from controller.api.backend import Controller
+from controller.api.probes import Probes
 from controller.api.rollouts import Rollouts
 from controller.errors import IntentError, StoreUnavailable
 
@@ -41,8 +42,10 @@ def create_app(backend: Controller) -> Litestar:
             apply,
             handlers.option_profiles,
             handlers.option_profile,
+            Probes,
             handlers.tunnels,
             handlers.status,
+            handlers.events,
             handlers.recompute,
             handlers.openapi,
         ],

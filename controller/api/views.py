@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import combinations
 
 from msgspec import UNSET
@@ -17,6 +18,8 @@ from controller.api.schema import (
     ControllerView,
     DisagreementView,
     Document,
+    EventListView,
+    EventView,
     FindingView,
     ObjectView,
     ProfileListView,
@@ -159,6 +162,30 @@ def profile_view(profile: Profile) -> ProfileView:
             for option in profile.options
         ],
     )
+
+
+def events_view(controller: Controller, since: int, limit: int) -> EventListView:
+    """Show what happened."""
+    events = controller.events(since, limit)
+    items = [
+        EventView(
+            number=event.number,
+            first=_when(event.first),
+            last=_when(event.last),
+            kind=event.kind.value,
+            host=event.host,
+            peer=event.peer,
+            network=event.network,
+            message=event.message,
+            count=event.count,
+        )
+        for event in events
+    ]
+    return EventListView(items=items, next=events[-1].number if events else since)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def tunnels_view(controller: Controller) -> TunnelListView:

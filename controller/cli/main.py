@@ -15,9 +15,11 @@ _COMMANDS = {
     "decode": "controller.cli.decode",
     "delete": "controller.cli.objects",
     "dissector": "controller.cli.dissector",
+    "events": "controller.cli.events",
     "get": "controller.cli.objects",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",
+    "verify": "controller.cli.verify",
 }
 "Where each command is defined, under its own name."
 

@@ -190,7 +190,8 @@ def _flows(host: Mapping[str, Any]) -> str:
 
 
 def _conditions(view: Mapping[str, Any]) -> str:
-    wrong = [c for c in view["conditions"] if c["status"] != "True"]
+    # "Degraded" is there only while it is so, and is the one that is not wanted.
+    wrong = [c for c in view["conditions"] if (c["status"] != "True") != (c["type"] == "Degraded")]
     if wrong:
         return "; ".join(
             f"{c['type']}={c['status']} {c['reason']}: {c['message']}".rstrip(": ") for c in wrong

@@ -23,6 +23,7 @@ from controller.compiler.dirty import (
 from controller.compiler.edits import Edits, HostChange, changes_of
 from controller.compiler.fragments import Fragment, FragmentId, Layer, LayerKind, shared_layer
 from controller.compiler.layers import Layers
+from controller.compiler.meters import METERS
 from controller.compiler.parts import Part, PartKind, Situation, produce
 from controller.compiler.recompute import Recomputation, Snapshot, compare
 from controller.compiler.seats import Seat
@@ -32,6 +33,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.openflow.bundle import Block
+from ovs_geneve.openflow.meters import MeterEntry, contents
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 _log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ class Compiler:
         "Mappings that were ours and that every bridge is to let go."
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
-        self._compile((Part(PartKind.PIPELINE),))
+        self._compile((Part(PartKind.PIPELINE), Part(PartKind.PROBES)))
 
     @property
     def intent(self) -> Intent:
@@ -132,13 +134,16 @@ class Compiler:
             flows.update((flow.key, flow) for flow in fragment.flows)
         groups = {group.group_id: group for fragment in fragments for group in fragment.groups}
         wanted, released = self.tlv_maps_of(host)
-        return HostState(tlv_maps=wanted, flows=flows, groups=groups, released=released)
+        return HostState(
+            tlv_maps=wanted, flows=flows, groups=groups, released=released, meters=self._meters_of(host)
+        )
 
     def holds_all(self, host: str, observed: Observed) -> bool:
         """Tell whether a host's bridge holds exactly what it should; quicker than to look for what differs."""
         groups = (group for fragment in self._fragments(host) for group in fragment.groups)
         return (
             maps_fit(*self.tlv_maps_of(host), observed.tlv_maps)
+            and observed.meters == contents(self._meters_of(host))
             and observed.groups == {group.group_id: group.content for group in groups}
             and observed.flows == self._layers.cookies(host)
         )
@@ -150,7 +155,7 @@ class Compiler:
         groups = [Block.of(group.message) for fragment in own for group in fragment.groups]
         wanted, released = self.tlv_maps_of(host)
         blocks = [*groups, *self._layers.blocks(host)]
-        return Installation(tlv_maps=wanted, blocks=blocks, released=released)
+        return Installation(tlv_maps=wanted, blocks=blocks, released=released, meters=self._meters_of(host))
 
     def tlv_maps_of(self, host: str) -> tuple[frozenset[TlvMap], frozenset[TlvMap]]:
         """Return what a host's bridge should map, and what it should map no more: all of it for one that leaves."""
@@ -214,6 +219,7 @@ class Compiler:
             if bool(before[host]) != bool(after[host]):
                 # A host that is declared again may not have been away: its switch holds the map it had, or none.
                 edits[host].tlv_maps, edits[host].released = self.tlv_maps_of(host)
+                edits[host].meters = self._meters_of(host)
         return changes_of(edits)
 
     def _seat_ports(self, ports: Iterable[str]) -> dict[str, tuple[Seat | None, Seat | None]]:
@@ -278,6 +284,9 @@ class Compiler:
 
     def _fragments(self, host: str) -> list[Fragment]:
         return self._layers.fragments(host, self._layers.of(host))
+
+    def _meters_of(self, host: str) -> frozenset[MeterEntry]:
+        return METERS if host in self._layers.hosts else frozenset()
 
     def _remap(self, edits: dict[str, Edits]) -> None:
         maps = tlv_map(self.intent), resting_map(self.intent)

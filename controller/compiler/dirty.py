@@ -39,6 +39,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
                 yield Part(PartKind.POLICY, name)
             yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
+            yield Part(PartKind.PROBES)
             yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
@@ -73,6 +74,7 @@ def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
     """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
     yield Part(PartKind.NETWORK, network)
     yield Part(PartKind.FIREWALL, network)
+    yield Part(PartKind.TARGET, network)
     for port in {*old.ports_of(network), *new.ports_of(network)}:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
@@ -86,6 +88,8 @@ def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
         yield from _port(port)
         for policy in situation.intent.policies_to(port):
             yield Part(PartKind.POLICY, policy)
+    for network in situation.intent.targets_on(host):
+        yield Part(PartKind.TARGET, network)
     for network in situation.seats.networks_on(host):
         yield Part(PartKind.REMOTE_GROUP, network, host)
         yield Part(PartKind.LOCAL_GROUP, network, host)

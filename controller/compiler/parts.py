@@ -15,7 +15,7 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, option_firewall, pipeline_base, policy, tunnel
+from controller.compiler.features import flood, gwlb, option_firewall, pipeline_base, policy, probes, tunnel
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -36,15 +36,19 @@ from controller.compiler.views import (
     port_view,
     slot_of,
     slots_salt,
+    tlv_map,
 )
+from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
+from ovs_geneve.values import Vni
 
 
 class PartKind(StrEnum):
     """The kinds of part."""
 
     PIPELINE = "pipeline"
+    PROBES = "what becomes of probes"
     HOST = "host"
     NETWORK = "network"
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
@@ -52,6 +56,7 @@ class PartKind(StrEnum):
     PORT = "port"
     LOCAL = "what only the host of a port has"
     POLICY = "policy"
+    TARGET = "target of a gateway load balancer"
     FIREWALL = "options that a network does not carry"
     "Of all networks where it has no name."
 
@@ -182,6 +187,13 @@ def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
 
 
+def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
+    maps = sorted(tlv_map(situation.intent))
+    salt = b"".join(b"%d=%d/%d/%d;" % (m.index, m.option_class, m.option_type, m.length) for m in maps)
+    block = seal_flows(probes.flows(maps), Feature.PIPELINE, 0, salt)
+    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
+
+
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     host = situation.intent.hosts.get(part.name)
     if host is None:
@@ -189,7 +201,9 @@ def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     peer = seal_flows(tunnel.peer_flows(host.spec.endpoints), Feature.PEER, host.key)
     yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
     if situation.serves(host.name):
-        own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
+        endpoints = host.spec.endpoints
+        flows = (*tunnel.own_endpoint_flows(endpoints), *probes.own_endpoint_flows(endpoints))
+        own = seal_flows(flows, Feature.TUNNEL, host.key)
         here = shared_layer(LayerKind.HOST, host.name)
         yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)
 
@@ -283,6 +297,23 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
+def _target(part: Part, situation: Situation) -> Iterator[Placed]:
+    network = situation.intent.networks.get(part.name)
+    target = None if network is None else network.spec.target
+    if network is None or target is None:
+        return
+    view = situation.network(part.name)
+    endpoint, attachment, cookie = slots_in_order(situation.intent, network.spec)
+    slots = gwlb.GwlbSlots(endpoint=endpoint, attachment=attachment, cookie=cookie)
+    block = seal_flows(
+        gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
+    )
+    for host in target.hosts:
+        if situation.serves(host):
+            here = shared_layer(LayerKind.HOST, host)
+            yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+
+
 def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
     schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     if not part.name:
@@ -309,6 +340,7 @@ def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed
 
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
+    PartKind.PROBES: _probes,
     PartKind.HOST: _host,
     PartKind.NETWORK: _network,
     PartKind.REMOTE_GROUP: _remote_group,
@@ -316,6 +348,7 @@ _PRODUCERS = {
     PartKind.PORT: _port,
     PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
+    PartKind.TARGET: _target,
     PartKind.FIREWALL: _firewall,
 }
 

@@ -18,7 +18,7 @@ class Table(IntEnum):
     """Numbers leave room for stages to come; nothing but this class knows them."""
 
     CLASSIFY = 0
-    "Which logical port, or the tunnel? OAM packets end here."
+    "Which logical port, or the tunnel? OAM packets end here, but for probes."
     ANTISPOOF = 10
     "Source MAC, IPv4, IPv6 and ARP must be the port's own."
     ND_GUARD = 15
@@ -36,7 +36,7 @@ class Table(IntEnum):
     PEERS = 50
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
-    "From the tunnel: known VNI, which local port?"
+    "From the tunnel: known VNI, which local port? Probes end here."
     POLICY = 70
     "Option policies of the destination."
     GROUPS = 75
@@ -55,6 +55,7 @@ class Priority(IntEnum):
     OPEN_PORT = 160
     EXACT = 200
     OVERRIDE = 300
+    PROBE = 310
     POLICY_DEFAULT = 500
     POLICY = 1000
 

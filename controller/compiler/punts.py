@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
+from controller.compiler import meters
 from ovs_geneve.openflow.actions import Controller
 
 
@@ -19,6 +21,13 @@ class Punt(IntEnum):
     "A packet that no peer may send."
 
 
+_METER: Mapping[Punt, int] = {
+    Punt.PROBE: meters.PROBES,
+    Punt.DROP_LOG: meters.DROP_LOG,
+    Punt.GUARD: meters.GUARD,
+}
+
+
 def send_up(punt: Punt, data: bytes = b"") -> Controller:
-    """Return the action that sends a packet up, whole; `data` comes back behind the punt."""
-    return Controller(userdata=bytes((punt,)) + data)
+    """Return the action that sends a packet up, whole, within the punt's meter; `data` comes back behind the punt."""
+    return Controller(userdata=bytes((punt,)) + data, meter_id=_METER[punt])

@@ -80,5 +80,6 @@ def leaving_out(delta: HostDelta, taken: tuple[Taken, ...]) -> tuple[HostDelta, 
         groups=dict(delta.groups),
         tlv_maps=None if maps is None else maps - {one.ours for one in taken},
         released=delta.released,
+        meters=delta.meters,
     )
     return kept, left_out

@@ -16,18 +16,19 @@ What the switch refuses is left out, by name, until the compiler says something 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from controller.compiler import groups
+from controller.compiler import groups, meters
 from controller.compiler.cookies import parse
-from controller.hoststate import HostDelta, HostState, Installation, Observed, difference
+from controller.hoststate import Held, HostDelta, HostState, Installation, Observed, difference
 from controller.reconciler.foreign import ALL_SPACE, Taken, find_taken, foreign_maps, leaving_out
 from controller.reconciler.plan import excluding, is_deletion, mapped_after, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.meters import contents
 from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap, TlvTable
 
@@ -71,12 +72,17 @@ class Refusals:
     "Message by group."
     objects: dict[int, str] = field(default_factory=dict)
     "OVS's error name by the key of the object that asked for it."
+    meters: str = ""
+    "OVS's error name where the bridge has no meters, or none left: its flows are programmed without."
     bridge: str = ""
     "OVS's error name where it is no object's own: the TLV map, a bundle as a whole."
 
     def note(self, refusal: events.Refusal) -> bool:
         """Remember one refusal; tell whether leaving something out can cure it."""
         kind = refusal.message[1] if len(refusal.message) > 1 else None
+        if kind == MessageType.METER_MOD and not is_deletion(refusal.message):
+            self.meters = refusal.name
+            return True
         ours = refusal.index is not None and kind in (MessageType.FLOW_MOD, MessageType.GROUP_MOD)
         if not ours or is_deletion(refusal.message):
             self.bridge = refusal.name
@@ -104,6 +110,16 @@ class Refusals:
         left = {_object_of(message) for message in self.flows.values()}
         left.update(groups.network_key_of(group_id) for group_id in self.groups)
         self.objects = {owner: name for owner, name in self.objects.items() if owner in left}
+
+
+def _ours(event: events.Observed) -> Observed:
+    """Leave out what others put on the bridge; flows are asked for by our cookie."""
+    return Observed(
+        tlv_maps=frozenset(event.tlv_maps),
+        flows=event.flows,
+        groups={number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)},
+        meters={number: content for number, content in event.meters.items() if meters.is_ours(number)},
+    )
 
 
 def _object_of(flow_mod: bytes) -> int:
@@ -139,7 +155,7 @@ class Programmer:
         self._on_progress = on_progress
         self._call_later = call_later
         self._channel: SwitchChannel | None = None
-        self._mapped: frozenset[TlvMap] = frozenset()
+        self._held = Held()
         self._left_out: dict[bytes, int] = {}
         "Flows that need an option whose slot is taken, and the keys of their objects."
         self._looks_again = False
@@ -242,12 +258,11 @@ class Programmer:
         self._flight_since = None
 
     def _observed(self, event: events.Observed) -> None:
-        ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
-        self._mapped = frozenset(event.tlv_maps)
         self._left_out = {}
+        seen = _ours(event)
+        self._held = Held(seen.tlv_maps, seen.meters)
         self._note_table(event)
-        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
-        refused = bool(self.refusals.flows or self.refusals.groups)
+        refused = bool(self.refusals.flows or self.refusals.groups or self.refusals.meters)
         if not (refused or seen.flows or seen.groups):
             self._install(self._desired.installation(), seen)
         elif not refused and self._desired.is_met(seen):
@@ -260,7 +275,7 @@ class Programmer:
         self.table = TlvTable(
             max_space=event.max_option_space, max_fields=event.max_fields, maps=event.tlv_maps
         )
-        self.foreign = foreign_maps(self._mapped, *self._desired.tlv_maps())
+        self.foreign = foreign_maps(self._held.tlv_maps, *self._desired.tlv_maps())
         if self.foreign:
             self._look_again_later()
         self._on_progress()
@@ -270,8 +285,9 @@ class Programmer:
         if self._find_taken(whole.tlv_maps, whole.released):
             self._make_equal(seen)
             return
-        steps = plan_installation(whole, self._mapped)
-        self._mapped = mapped_after(self._mapped, whole.tlv_maps, whole.released)
+        steps = plan_installation(whole, self._held)
+        mapped = mapped_after(self._held.tlv_maps, whole.tlv_maps, whole.released)
+        self._held = Held(mapped, contents(whole.meters))
         self._send(steps)
 
     def _make_equal(self, seen: Observed) -> None:
@@ -285,7 +301,7 @@ class Programmer:
 
     def _find_taken(self, wanted: frozenset[TlvMap], released: frozenset[TlvMap]) -> bool:
         space = ALL_SPACE if self.table is None else self.table.max_space
-        self.taken = find_taken(self._mapped, wanted, released, space)
+        self.taken = find_taken(self._held.tlv_maps, wanted, released, space)
         return bool(self.taken)
 
     def _carry_out(self, delta: HostDelta) -> None:
@@ -303,8 +319,13 @@ class Programmer:
         return kept
 
     def _execute(self, delta: HostDelta) -> None:
-        steps = plan(delta, self._mapped)
-        self._mapped = mapped_after(self._mapped, delta.tlv_maps, delta.released)
+        if self.refusals.meters and delta.meters:
+            delta = replace(delta, meters=None, planned=None)
+        steps = plan(delta, self._held)
+        self._held = Held(
+            mapped_after(self._held.tlv_maps, delta.tlv_maps, delta.released),
+            self._held.meters if delta.meters is None else contents(delta.meters),
+        )
         self._send(steps)
 
     def _look_again_later(self) -> None:

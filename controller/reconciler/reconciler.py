@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from controller.compiler.compile import Compiler, HostView
@@ -26,6 +27,7 @@ from controller.intent.model import (
     NetworkSpec,
     Object,
     OptionPolicySpec,
+    PolicySpec,
     PortSpec,
 )
 from controller.reconciler import status
@@ -156,9 +158,38 @@ class Reconciler:
         if programmer is not None:
             programmer.disconnect(channel)
 
+    def channel(self, host: str) -> SwitchChannel | None:
+        """Return the way to a host's bridge; None while it is not connected, or not ours."""
+        facts = self._facts(host)
+        if facts is None or self._host_of.get(facts.dpid) != host:
+            return None
+        return self._channels.get(facts.dpid)
+
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts of ours whose bridges are connected."""
+        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
+
+    def host_of_bridge(self, dpid: int) -> str | None:
+        """Return whose bridge it is; None for one that is not ours."""
+        return self._host_of.get(dpid)
+
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
+
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
+
+    def run_directories(self) -> dict[str, Path]:
+        """Return where the Open vSwitch of each host of ours on this machine has its sockets."""
+        directories = {host: self.report(host).run_directory for host in self.programmers}
+        return {host: directory for host, directory in directories.items() if directory is not None}
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
@@ -207,9 +238,10 @@ class Reconciler:
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
         match held.spec:
-            case NetworkSpec():
-                return frozenset(self.compiler.hosts_with(held.name))
-            case PortSpec(network=network) | OptionPolicySpec(network=network):
+            case NetworkSpec(target=target):
+                targets = () if target is None else target.hosts
+                return frozenset((*self.compiler.hosts_with(held.name), *targets))
+            case PortSpec(network=network) | OptionPolicySpec(network=network) | PolicySpec(network=network):
                 return frozenset(self.compiler.hosts_with(network))
             case HostSpec():
                 return frozenset((held.name,))
@@ -289,7 +321,7 @@ class Reconciler:
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
         wanted, released = self.compiler.tlv_maps_of(change.name)
-        nothing = HostChange(tlv_maps=wanted, released=released)
+        nothing = HostChange(tlv_maps=wanted, released=released, meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 

@@ -168,6 +168,11 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
         return _not("Programmed", first, f"{len(programmer.refusals.objects)} objects refused")
     if programmer.behind_since is not None:
         return _not("Programmed", "Pending", "not acknowledged yet")
+    if programmer.refusals.meters:
+        message = (
+            f"the bridge takes no meters ({programmer.refusals.meters}): nothing limits what it sends up"
+        )
+        return _not("Programmed", "NotSupported", message)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
 
 

@@ -54,15 +54,21 @@ def bridge_socket(replica: Replica, host: Object[HostSpec]) -> Path:
 
     OVS dials no Unix socket outside its run directory, so on one machine it is the controller that dials.
     """
-    system = system_of(replica)
-    directory = None if system is None else system.external_ids.get("rundir")
-    if directory is None and host.spec.ovsdb is not None:
-        directory = str(Path(host.spec.ovsdb.removeprefix("unix:")).parent)
+    directory = run_directory(replica, host)
     if directory is None:
         raise NotSupported(
             "a host on a Unix socket", "external_ids:rundir in Open_vSwitch, which ovs-ctl sets"
         )
-    return Path(directory) / f"{host.spec.bridge}.mgmt"
+    return directory / f"{host.spec.bridge}.mgmt"
+
+
+def run_directory(replica: Replica, host: Object[HostSpec]) -> Path | None:
+    """Return where the Open vSwitch of this machine has its sockets; None if its database does not tell."""
+    system = system_of(replica)
+    told = None if system is None else system.external_ids.get("rundir")
+    if told is not None:
+        return Path(told)
+    return None if host.spec.ovsdb is None else Path(host.spec.ovsdb.removeprefix("unix:")).parent
 
 
 def too_old(system: OpenVSwitch | None) -> Problem | None:

@@ -22,6 +22,7 @@ from controller.southbound.facts import (
     facts_of,
     problem_of,
     provision_of,
+    run_directory,
     system_of,
     too_old,
 )
@@ -181,6 +182,7 @@ class HostLink:
             state=LinkState.CONNECTED,
             ovs_version="" if system is None else system.ovs_version or "",
             system_id="" if system is None else system.external_ids.get(SYSTEM_ID, ""),
+            run_directory=run_directory(replica, self.host) if client.local_address is None else None,
         )
         if client.local_address is None:
             report = replace(report, kernel=os.uname().release)  # its socket is on this machine

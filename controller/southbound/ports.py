@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from controller.hoststate import HostFacts
@@ -13,6 +14,7 @@ from controller.intent.model import HostSpec, Object
 from ovs_geneve.openflow.events import Event, Step
 from ovs_geneve.openflow.packet_in import PacketIn
 from ovs_geneve.openflow.packet_out import PacketOut
+from ovs_geneve.openflow.stats import Count
 
 
 class SwitchChannel(Protocol):
@@ -26,6 +28,9 @@ class SwitchChannel(Protocol):
 
     def send_packet(self, packet: PacketOut) -> bool:
         """Have the bridge send a packet at once, whatever else is asked; False where it cannot leave."""
+
+    async def counters(self, cookie: int, cookie_mask: int) -> Mapping[int, Count]:
+        """Read what the flows with such cookies have counted, by cookie; raise OpenFlowError or ConnectionLost."""
 
 
 class SwitchEvents(Protocol):
@@ -94,6 +99,8 @@ class HostReport:
     "Its release, where it can be known: OVSDB does not tell."
     system_id: str = ""
     problem: Problem | None = None
+    run_directory: Path | None = None
+    "Where its Open vSwitch has its sockets, when that is on this machine."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

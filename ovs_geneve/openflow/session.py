@@ -3,8 +3,8 @@
 
     IDLE ──observe()──► OBSERVING ──last part──► IDLE, Observed or ObserveRefused
     IDLE ──apply()────► SENDING a part of a step: [open,] messages, barrier; at once: open, messages, commit
-                          │ barrier, no error ──► bundle: COMMITTING     TLV: next part
-                          │ barrier, errors ────► bundle: DISCARDING     TLV: IDLE, Refused
+                          │ barrier, no error ──► bundle: COMMITTING     others: next part
+                          │ barrier, errors ────► bundle: DISCARDING     others: IDLE, Refused
                           │ reply to commit ────► at once: as from COMMITTING
                         COMMITTING ──reply──► next part, or IDLE, Applied
                           │ error ──► IDLE, Refused (OVS has dropped the bundle)
@@ -32,7 +32,9 @@ from ovs_geneve.openflow.events import (
     Refusal,
     Refused,
     RequestRefused,
+    SetMeters,
     Step,
+    UnmapTlv,
     Unrelated,
 )
 from ovs_geneve.openflow.messages import (
@@ -42,6 +44,7 @@ from ovs_geneve.openflow.messages import (
     encode_barrier,
     stamp,
 )
+from ovs_geneve.openflow.meters import MeterCommand, encode_meter, encode_meter_delete
 from ovs_geneve.openflow.observation import XIDS, Observation
 from ovs_geneve.openflow.part import PART_XIDS, Part
 from ovs_geneve.openflow.tlv_table import TlvCommand, encode_tlv_mod
@@ -111,7 +114,7 @@ class Session:
         return self._state
 
     def observe(self, *, cookie: int = 0, cookie_mask: int = 0) -> None:
-        """Ask for TLV map, groups and the flows whose cookie fits under the mask."""
+        """Ask for TLV map, groups, meters and the flows whose cookie fits under the mask."""
         self._leave_idle(State.OBSERVING)
         self._observation = Observation(self._take_xids(XIDS), cookie, cookie_mask)
         self._outgoing.extend(self._observation.requests())
@@ -195,10 +198,8 @@ class Session:
                     xid = self._take_xids(PART_XIDS)
                     yield Part(run, step=number, xid=xid, first=first, at_once=step.at_once)
                     first += len(run)
-            elif step.maps:
-                command = TlvCommand.ADD if isinstance(step, MapTlv) else TlvCommand.DELETE
-                message = encode_tlv_mod(command, step.maps)
-                yield Part(message, step=number, xid=self._take_xids(PART_XIDS))
+            elif messages := _bare(step):
+                yield Part(messages, step=number, xid=self._take_xids(PART_XIDS), bundled=False)
 
     def _next_part(self) -> list[Event]:
         self._part = next(self._parts, None)
@@ -255,6 +256,16 @@ class Session:
         elif isinstance(outcome, list):
             outcome.append(message)
         return []
+
+
+def _bare(step: MapTlv | UnmapTlv | SetMeters) -> list[bytes]:
+    """Encode a step that no bundle takes."""
+    if isinstance(step, SetMeters):
+        come = [encode_meter(MeterCommand.ADD, meter) for meter in step.add]
+        come += [encode_meter(MeterCommand.MODIFY, meter) for meter in step.change]
+        return come + [encode_meter_delete(meter_id) for meter_id in step.delete]
+    command = TlvCommand.ADD if isinstance(step, MapTlv) else TlvCommand.DELETE
+    return [encode_tlv_mod(command, step.maps)] if step.maps else []
 
 
 def _runs(messages: Sequence[bytes], limit: int) -> Iterator[Sequence[bytes]]:

@@ -29,8 +29,12 @@ from ovs_geneve.openflow.events import (
 from ovs_geneve.openflow.packet_inbox import PacketInbox
 from ovs_geneve.openflow.packet_out import PacketOut, encode_packet_out
 from ovs_geneve.openflow.session import Session
+from ovs_geneve.openflow.stats import Count, decode_flow_stats, flow_stats_request
 
 _Start = Callable[[], list[Event]]
+
+
+_NOTHING = Count(0, 0)
 
 
 class Switch:
@@ -51,7 +55,7 @@ class Switch:
         "The last of those errors."
 
     async def observe(self, *, cookie: int = 0, cookie_mask: int = 0) -> Observed:
-        """Read TLV map, groups and the flows whose cookie fits under the mask.
+        """Read TLV map, groups, meters and the flows whose cookie fits under the mask.
 
         Raises OpenFlowError where the switch refuses, ConnectionLost.
         """
@@ -96,6 +100,21 @@ class Switch:
         self._requests[self._session.request(message)] = future
         self._wake()
         return await future
+
+    async def counters(self, cookie: int, cookie_mask: int) -> dict[int, Count]:
+        """Read what the flows whose cookie fits under the mask have counted, added up by their cookies.
+
+        It does not wait for its turn, and others have theirs while much is counted.
+        Raises OpenFlowError, ConnectionLost.
+        """
+        request = flow_stats_request(xid=0, cookie=cookie, cookie_mask=cookie_mask)
+        counted: dict[int, Count] = {}
+        for part in await self.request(request):
+            for flow in decode_flow_stats(part):
+                packets, size = counted.get(flow.cookie, _NOTHING)
+                counted[flow.cookie] = Count(packets + flow.packets, size + flow.bytes)
+            await asyncio.sleep(0)
+        return counted
 
     def send_packet(self, packet: PacketOut) -> bool:
         """Have the switch send a packet, beside whatever else is under way; no answer comes.

@@ -75,6 +75,9 @@ class Service:
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
 
+    async def events(self, since: int = 0) -> list[dict[str, object]]:
+        return [dataclasses.asdict(event) for event in self._process.events(since, 1000)]
+
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler
         whole = Compiler.of(compiler.snapshot())

@@ -181,7 +181,7 @@ def test_vswitchd_restarts_in_the_middle(overlay: Overlay, ports: list[Endpoint]
 
 
 def test_a_policy_reads_0_until_the_option_is_there(overlay: Overlay, ports: list[Endpoint]) -> None:
-    one, two, three = ports
+    one, two, _ = ports
     down = overlay.lab.host("hv3")
     down.kill_vswitchd()
     until(lambda: overlay.controller.ask("progress", "hv3")["phase"] == "absent", "hv3 is gone")

@@ -74,6 +74,7 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "LOCAL": 7,
         "POLICY": 8,
         "POLICY_DEFAULT": 9,
+        "TARGET": 19,
         "FIREWALL": 20,
     }
     assert max(Feature) < 1 << 6

@@ -17,6 +17,7 @@ from controller.errors import IntentError
 from controller.hoststate import HostState, Observed
 from controller.intent.commands import Command, evaluate
 from controller.intent.model import Kind
+from ovs_geneve.openflow.meters import contents
 from tests.builders import EMPTY, Fabric, apply_delta, bind, delete, host, network, port, put, schema, unbind
 from tests.unit.compiler.operations import HOSTS, PORTS, Operations
 
@@ -63,8 +64,10 @@ class Mirrored:
         assert whole.tlv_maps == state.tlv_maps, name
         cookies = {key: flow.cookie for key, flow in state.flows.items()}
         groups = {number: group.content for number, group in state.groups.items()}
-        assert view.is_met(Observed(tlv_maps=state.tlv_maps, flows=cookies, groups=groups)), name
-        assert not view.is_met(Observed(tlv_maps=state.tlv_maps, flows={**cookies, b"key": 1}, groups=groups))
+        seen = Observed(tlv_maps=state.tlv_maps, flows=cookies, groups=groups, meters=contents(state.meters))
+        assert view.is_met(seen), name
+        assert not view.is_met(replace(seen, flows={**cookies, b"key": 1}))
+        assert not view.is_met(replace(seen, meters={**seen.meters, 0x6EF: b""}))
 
 
 def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:

@@ -16,10 +16,12 @@ from ovs_geneve.openflow.events import (
     PacketRefused,
     Refused,
     RequestRefused,
+    SetMeters,
     UnmapTlv,
     Unrelated,
 )
-from ovs_geneve.openflow.messages import MessageType, encode_message, stamp
+from ovs_geneve.openflow.messages import MessageType, encode_barrier, encode_message, stamp
+from ovs_geneve.openflow.meters import MeterCommand, MeterEntry, encode_meter, encode_meter_delete
 from ovs_geneve.openflow.part import MAX_REFUSALS
 from ovs_geneve.openflow.session import (
     FIRST_XID,
@@ -279,6 +281,38 @@ def test_requests_go_on_beside_a_bundle():
     answer = by_xid[refused]
     assert isinstance(answer, RequestRefused)
     assert answer.refusal.name == "NXFMFC_INVALID_TLV_FIELD"
+
+
+def test_meters_are_set_in_one_round_trip_and_each_refusal_says_which():
+    session = Session()
+    first, second = (MeterEntry(meter_id=number, rate=5, burst=5) for number in (1, 2))
+    session.apply([SetMeters(add=(first,), change=(second,), delete=(3,)), Bundle([message(b"flow")])])
+    data = session.data_to_send()
+    mods = [encode_meter(MeterCommand.ADD, first), encode_meter(MeterCommand.MODIFY, second)]
+    mods.append(encode_meter_delete(3))
+    xid = FIRST_XID
+    assert data == b"".join(stamp(mod, xid) for mod in mods) + encode_barrier(xid + 1)
+    unknown = bytes.fromhex("000c0003") + stamp(mods[1], xid)
+    assert session.receive(encode_message(MessageType.ERROR, unknown, xid=xid)) == []
+    (refused,) = session.receive(encode_message(MessageType.BARRIER_REPLY, xid=xid + 1))
+    assert isinstance(refused, Refused)
+    (refusal,) = refused.refusals
+    assert (refused.step, refusal.index, refusal.name) == (0, 1, "OFPMMFC_UNKNOWN_METER")
+    assert refusal.message == mods[1]
+    assert session.data_to_send() == b""
+    assert session.apply([SetMeters()]) == [Applied()]
+
+
+def test_a_switch_without_meters_is_observed_all_the_same():
+    session, switch = Session(), OvsModel()
+    session.observe()
+    events = []
+    error = encode_message(MessageType.ERROR, bytes.fromhex("00010002"), xid=FIRST_XID + 3)
+    for answer in switch.receive(session.data_to_send()):
+        events += session.receive(error if answer[4:8] == error[4:8] else answer)
+    (observed,) = events
+    assert isinstance(observed, Observed)
+    assert observed.meters == {}
 
 
 def test_packets_go_before_what_is_left_of_a_step():

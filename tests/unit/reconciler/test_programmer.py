@@ -10,13 +10,15 @@ import pytest
 
 from controller.compiler.compile import HostView
 from controller.compiler.cookies import parse
+from controller.compiler.meters import GUARD, METERS, PROBES
 from controller.errors import IntentError
 from controller.intent.commands import Command
 from controller.intent.model import Kind
 from controller.reconciler.programmer import Phase, Programmer
-from controller.reconciler.status import bridge_programmed
+from controller.reconciler.status import Truth, bridge_programmed
 from ovs_geneve.openflow.events import Applied, Bundle
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.meters import contents
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.builders import (
     Fabric,
@@ -220,6 +222,45 @@ def test_what_others_mapped_leaves_less_room(rig: Rig) -> None:
     rig.connect()
     rig.channel.settle()
     assert [one.ours.option_type for one in rig.programmer.taken] == [3], "4 bytes fit, 8 more do not"
+
+
+def test_every_bridge_has_the_meters_and_those_of_others_stay(rig: Rig) -> None:
+    rig.bridge.meters[1] = foreign = b"somebody's"
+    rig.connect()
+    rig.channel.settle()
+    assert rig.bridge.meters == {1: foreign, **contents(METERS)}
+    rig.bridge.meters[PROBES] = b"altered"
+    del rig.bridge.meters[GUARD]
+    rig.disconnect()
+    rig.connect()
+    rig.channel.settle()
+    assert rig.bridge.meters == {1: foreign, **contents(METERS)}
+    assert rig.programmer.phase is Phase.IDLE
+
+
+def test_meters_go_with_the_host(settled: Rig) -> None:
+    settled.do(delete("host/hv1"))
+    settled.channel.settle()
+    assert settled.bridge.meters == {}
+
+
+def test_a_bridge_without_meters_is_programmed_all_the_same(rig: Rig) -> None:
+    rig.bridge.refuse_meters = "OFPMMFC_INVALID_METER"
+    rig.connect()
+    rig.channel.settle()
+    assert rig.programmer.phase is Phase.IDLE
+    assert rig.bridge.flows.keys() == rig.fabric.compiler.desired(HOST).flows.keys()
+    condition = bridge_programmed(rig.programmer)
+    assert (condition.status, condition.reason) == (Truth.FALSE, "NotSupported")
+    assert "OFPMMFC_INVALID_METER" in condition.message
+    rig.do(put("web2", port("blue", 9)))
+    rig.channel.settle()
+    rig.bridge.refuse_meters = ""
+    rig.disconnect()
+    rig.connect()
+    rig.channel.settle()
+    assert rig.in_sync
+    assert bridge_programmed(rig.programmer).status is Truth.TRUE
 
 
 def test_changes_fold_while_one_is_under_way(settled: Rig) -> None:

@@ -239,7 +239,9 @@ async def test_the_controller_restarts_in_any_stage(rig: Rig, incoming: bool, st
 
 
 async def test_a_canary_that_fails_rolls_back_until_the_network_is_put_again(rig: Rig) -> None:
-    rig.played.outcome = Outcome(verdict=Verdict.FAILED, reason="hv1 to hv2: context: expected 01, got nothing")
+    rig.played.outcome = Outcome(
+        verdict=Verdict.FAILED, reason="hv1 to hv2: context: expected 01, got nothing"
+    )
     rig.run()
     await rig.do(put("blue", ON))
     await rig.reaches(ROLLED_BACK)
@@ -291,9 +293,7 @@ async def test_two_controllers_race_and_each_step_is_made_once(rig: Rig) -> None
     stages = []
 
     def changed(before, after, changes) -> None:
-        stages.extend(
-            None if c.new is None else c.new.spec.stage for c in changes if c.kind is Kind.ROLLOUT
-        )
+        stages.extend(None if c.new is None else c.new.spec.stage for c in changes if c.kind is Kind.ROLLOUT)
         for one in rig.all:
             one.intent_changed(changes)
 
