@@ -50,6 +50,8 @@ class Feature(IntEnum):
     "A host behind a gateway load balancer."
     FIREWALL = 20
     "Options that a network does not carry."
+    ARRIVAL = 24
+    "Options on their way into a network."
 
 
 class CookieParts(NamedTuple):

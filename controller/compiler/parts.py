@@ -15,7 +15,16 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, gwlb, option_firewall, pipeline_base, policy, probes, tunnel
+from controller.compiler.features import (
+    arrival,
+    flood,
+    gwlb,
+    option_firewall,
+    pipeline_base,
+    policy,
+    probes,
+    tunnel,
+)
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -217,6 +226,10 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     layer = shared_layer(LayerKind.NETWORK, network.name)
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
     yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
+    arriving = [(slot_of(one), option_field(one)) for one in view.arriving]
+    if arriving:
+        block = seal_flows(arrival.flows(view.vni, arriving), Feature.ARRIVAL, network.key, view.salt)
+        yield layer, Fragment(FragmentId(Feature.ARRIVAL, network.name), block)
     unselective = (name for name in intent.policies_of(network.name) if _names_no_port(intent, name))
     if _any_allows(intent, unselective):
         yield layer, _policy_default(view, network.name, network.key, None)

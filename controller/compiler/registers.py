@@ -8,7 +8,7 @@ of a destination, so that a policy reads them in one way whether the packet cros
 
 from __future__ import annotations
 
-from ovs_geneve.openflow.fields import REG0, REG1, REG2
+from ovs_geneve.openflow.fields import REG0, REG1, REG2, REG14
 
 SOURCE_PORT = REG0
 "Object key of the logical port that the packet came from; 0 when it came out of the tunnel."
@@ -18,3 +18,6 @@ DESTINATION_PORT = REG1
 
 DESTINATION_GROUP = REG2
 "Identity of that port's group; 0 when it has none. Set wherever DESTINATION_PORT is."
+
+ABSENT_OPTION = REG14
+"The slot, and 1, of the option on its way into the network that was looked for last; 0 before that."

@@ -27,7 +27,7 @@ from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind
 from ovs_geneve.openflow.stats import canonical_buckets
 from ovs_geneve.openflow.template import GroupCommand, encode_group
 from ovs_geneve.openflow.text import render_flow, render_group
-from tests.builders import Fabric, bind, drop_policy, host, network, policy, port, put, schema
+from tests.builders import Fabric, bind, drop_policy, host, network, policy, port, put, rolled_out, schema
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 TABLES = {int(table): table.name.lower() for table in Table}
@@ -70,6 +70,8 @@ def options_and_policies(fabric: Fabric) -> None:
         put("context", schema(1)),
         put("trace", schema(2, length=8)),
         put("blue", network(100, "context", "trace", values={"context.zone": 7})),
+        rolled_out("blue", "context"),
+        rolled_out("blue", "trace"),
         put("web1", port("blue", 1, "10.0.0.1", values={"context.tier": 2})),
         put("tier2-only", policy("blue", {"context.tier": (2, 0xFF)}, to_port="db1")),
         put("no-zone-9", drop_policy("blue", {"context.zone": (9, 0xFFFF)}, priority=200)),
@@ -82,9 +84,21 @@ def option_firewall(fabric: Fabric) -> None:
         put("context", schema(1)),
         put("trace", schema(2, length=8)),
         put("blue", network(100, "context")),
+        rolled_out("blue", "context"),
         put("red", network(200)),
         put("red1", port("red", 4)),
         bind("red1", "hv2"),
+    )
+
+
+def options_on_their_way(fabric: Fabric) -> None:
+    two_hosts_one_network(fabric)
+    fabric.do(
+        put("context", schema(1)),
+        put("trace", schema(2, length=8)),
+        put("blue", network(100, "trace")),
+        rolled_out("blue", "trace"),
+        put("blue", network(100, "context")),
     )
 
 
@@ -106,6 +120,7 @@ SCENARIOS = (
     two_hosts_one_network,
     options_and_policies,
     option_firewall,
+    options_on_their_way,
     ipv6_underlay,
 )
 
