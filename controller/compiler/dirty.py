@@ -49,6 +49,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.ROLLOUT:
             if _effect(change.old) != _effect(change.new):
                 yield from _network(_network_of_rollout(change), old, situation)
+            yield Part(PartKind.NETWORK, _network_of_rollout(change))
         case Kind.POLICY:
             yield from _parts_between((change.name,), old, new)
         case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
@@ -122,7 +123,7 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
 
 
 def _effect(rollout: AnyObject | None) -> tuple[bool, bool]:
-    """Return what a rollout does to the flows of its network; a stage or a reason may change nothing."""
+    """Return what a rollout does to the flows of a network's ports; a stage or a reason may change nothing."""
     if rollout is None:
         return False, False
     assert isinstance(rollout.spec, RolloutSpec)

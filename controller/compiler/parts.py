@@ -16,6 +16,7 @@ from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
 from controller.compiler.features import (
+    arrival,
     direct,
     flood,
     groups,
@@ -251,6 +252,10 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     )
     if defaults.ends:
         yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
+    arriving = [(slot_of(one), option_field(one)) for one in view.arriving]
+    if arriving:
+        block = seal_flows(arrival.flows(view.vni, arriving), Feature.ARRIVAL, network.key, view.salt)
+        yield layer, Fragment(FragmentId(Feature.ARRIVAL, network.name), block)
 
 
 def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:

@@ -44,6 +44,8 @@ class Table(IntEnum):
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
     "From the tunnel: known VNI, which local port? Probes end here."
+    ABSENT = 65
+    "An option on its way into the network that a packet does not carry yet is set to 0."
     POLICY = 70
     "Option policies of the destination."
     GROUPS = 75
@@ -75,6 +77,8 @@ class Priority(IntEnum):
     RELATED = 40_001
     ALWAYS = 40_002
     CHAIN = 30000
+    ARRIVAL = 60_000
+    "Before all policies: see `features/arrival.py`."
 
 
 TUNNEL_NAME = "ovs-geneve0"
