@@ -144,6 +144,7 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     # Every other network refuses the option from now on, or has it to refuse no more.
     for network in ("", *new.networks):
         yield Part(PartKind.FIREWALL, network)
+        yield Part(PartKind.TARGET, network)
 
 
 def _local_group(port: str, situation: Situation) -> Iterator[Part]:
