@@ -81,6 +81,8 @@ class HostState:
     tlv_maps: frozenset[TlvMap]
     flows: Mapping[bytes, EncodedFlow]
     groups: Mapping[int, EncodedGroup]
+    released: frozenset[TlvMap] = frozenset()
+    "What we mapped once and a bridge is to let go; mappings that are in neither set are somebody else's."
     meters: frozenset[MeterEntry] = frozenset()
 
 
@@ -91,6 +93,7 @@ class Installation:
     tlv_maps: frozenset[TlvMap]
     blocks: Sequence[Block]
     "Groups first, then flows."
+    released: frozenset[TlvMap] = frozenset()
     meters: frozenset[MeterEntry] = frozenset()
 
 
@@ -99,6 +102,7 @@ class Observed:
     """Everything of ours that a bridge does hold, as it reported."""
 
     tlv_maps: frozenset[TlvMap] = frozenset()
+    "All of them: only who knows what we mapped can tell ours from others'."
     flows: Mapping[bytes, int] = field(default_factory=dict)
     "Cookie by flow key."
     groups: Mapping[int, bytes] = field(default_factory=dict)
@@ -121,7 +125,9 @@ class HostDelta:
     flows: dict[bytes, EncodedFlow | None] = field(default_factory=dict)
     groups: dict[int, EncodedGroup | None] = field(default_factory=dict)
     tlv_maps: frozenset[TlvMap] | None = None
-    "The whole map wanted from now on; None leaves it as it is."
+    "All that we want mapped from now on; None leaves it as it is."
+    released: frozenset[TlvMap] = frozenset()
+    "What is to be mapped no more; all else stays, whoever mapped it. Empty unless `tlv_maps` is there."
     meters: frozenset[MeterEntry] | None = None
     "All meters wanted from now on; None leaves them as they are."
     planned: tuple[Held, tuple[Step, ...]] | None = field(default=None, compare=False, repr=False)
@@ -136,7 +142,7 @@ class HostDelta:
         self.flows.update(later.flows)
         self.groups.update(later.groups)
         if later.tlv_maps is not None:
-            self.tlv_maps = later.tlv_maps
+            self.tlv_maps, self.released = later.tlv_maps, later.released
         if later.meters is not None:
             self.meters = later.meters
 
@@ -174,13 +180,18 @@ def difference(desired: HostState, observed: Observed) -> HostDelta:
             delta.groups[group_id] = group
     for group_id in observed.groups.keys() - desired.groups.keys():
         delta.groups[group_id] = None
-    if desired.tlv_maps != observed.tlv_maps:
-        delta.tlv_maps = desired.tlv_maps
+    if not maps_fit(desired.tlv_maps, desired.released, observed.tlv_maps):
+        delta.tlv_maps, delta.released = desired.tlv_maps, desired.released
     if contents(desired.meters) != observed.meters:
         delta.meters = desired.meters
         lost = {meter.meter_id for meter in desired.meters} - observed.meters.keys()
         delta.flows.update(_flows_within(lost, desired))
     return delta
+
+
+def maps_fit(wanted: frozenset[TlvMap], released: frozenset[TlvMap], observed: frozenset[TlvMap]) -> bool:
+    """Tell whether a bridge maps all that it should and nothing that it should not."""
+    return wanted <= observed and released.isdisjoint(observed)
 
 
 def _flows_within(meters: Collection[int], desired: HostState) -> Iterator[tuple[bytes, EncodedFlow]]:

@@ -46,8 +46,14 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    TARGET = 19
+    "A host behind a gateway load balancer."
     FIREWALL = 20
     "Options that a network does not carry."
+    GROUP_POLICY = 21
+    "A policy between groups."
+    PORT_GROUP = 22
+    "What a group of ports has in a network beside them."
 
 
 class CookieParts(NamedTuple):

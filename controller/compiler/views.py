@@ -23,7 +23,6 @@ from controller.intent.model import (
     OptionValue,
     PolicyAction,
     PortSpec,
-    RolloutStage,
     link_local,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
@@ -77,8 +76,8 @@ class PolicyView:
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
     rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
-    arriving = {one.schema for one in rollouts if one.incoming and one.stage is not RolloutStage.SENDERS}
-    leaving = {one.schema for one in rollouts if not one.incoming and one.stage is RolloutStage.SENDERS}
+    arriving = {one.schema for one in rollouts if one.is_withheld}
+    leaving = {one.schema for one in rollouts if one.is_lingering}
     schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
     unsent = arriving | leaving
     return NetworkView(
@@ -133,6 +132,11 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
         )
         for schema in intent.option_schemas.values()
     )
+
+
+def resting_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return what every bridge had mapped and is to let go: slots that rest."""
+    return frozenset(held.spec.tlv_map for held in intent.retired_slots.values())
 
 
 def group_of(intent: Intent, port: PortSpec) -> int:

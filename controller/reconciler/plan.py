@@ -4,8 +4,8 @@
     meters that are missing or differ ─► map new options ─► one bundle: groups, flows, groups that go
       ─► unmap old options ─► delete meters that go
 
-A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. Where a slot is to mean another
-option than before, what uses it goes first:
+A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. What others mapped stays. Where a
+slot is to mean another option than before, what uses it goes first:
 
     bundle: delete the flows that differ ─► unmap ─► map ─► bundle: groups, flows, groups that go
 
@@ -60,13 +60,21 @@ def plan(delta: HostDelta, held: Held) -> tuple[Step, ...]:
 
 def plan_installation(whole: Installation, held: Held) -> tuple[Step, ...]:
     """Return the steps that put everything on a bridge that has none of our flows and groups."""
-    steps = _ordered(held.tlv_maps, whole.tlv_maps, clear=Bundle(()), bundle=_bundle(whole.blocks))
+    wanted = mapped_after(held.tlv_maps, whole.tlv_maps, whole.released)
+    steps = _ordered(held.tlv_maps, wanted, clear=Bundle(()), bundle=_bundle(whole.blocks))
     return _within_meters(steps, held.meters, whole.meters)
+
+
+def mapped_after(
+    mapped: frozenset[TlvMap], wanted: frozenset[TlvMap] | None, released: frozenset[TlvMap]
+) -> frozenset[TlvMap]:
+    """Return a bridge's TLV map as it is to become: only what is released goes, others' mappings stay."""
+    return mapped if wanted is None else mapped - released | wanted
 
 
 def _plan(delta: HostDelta, held: Held) -> tuple[Step, ...]:
     mapped = held.tlv_maps
-    wanted = mapped if delta.tlv_maps is None else delta.tlv_maps
+    wanted = mapped_after(mapped, delta.tlv_maps, delta.released)
     if _clash(mapped, wanted):
         clear = _bundle(_each(_delete(key) for key in delta.flows if _may_be_there(key, mapped)))
         steps = _ordered(mapped, wanted, clear=clear, bundle=_bundle(_blocks(delta)))
@@ -179,5 +187,6 @@ def excluding(delta: HostDelta, flows: Mapping[bytes, bytes], groups: Mapping[in
             number: group for number, group in delta.groups.items() if accepted(group, groups.get(number))
         },
         tlv_maps=delta.tlv_maps,
+        released=delta.released,
         meters=delta.meters,
     )

@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 from ovs_geneve.errors import DecodeError
@@ -112,7 +113,13 @@ def is_packet_in(message: bytes) -> bool:
 
 def has_userdata(message: bytes) -> bool:
     """Tell whether a packet was sent up with userdata, without decoding the rest of it."""
-    return _USERDATA in _properties(message)
+    position, end = _PROPERTIES_AT, len(message)
+    while position + _PROPERTY.size <= end:
+        kind, length = _PROPERTY.unpack_from(message, position)
+        if kind == _USERDATA:
+            return True
+        position += max(length + -length % 8, _PROPERTY.size)
+    return False
 
 
 def decode_packet_in(message: bytes) -> PacketIn:
@@ -188,15 +195,23 @@ def _fields(metadata: bytes) -> Iterator[tuple[Field, int]]:
         position = value_at + header[3]
         if position > end:
             raise DecodeError("packet-in", "a field is cut off")
-        try:
-            field, _ = parse_header(header)
-        except DecodeError:
-            continue  # of a newer switch
+        field = _field(header)
+        if field is None:
+            continue
         value = int.from_bytes(metadata[value_at : value_at + field.width])
         if field in XREGS:
             yield from _registers(field, value)
         elif value or is_tun_metadata(field):
             yield field, value
+
+
+@lru_cache(maxsize=1024)
+def _field(header: bytes) -> Field | None:
+    """Return the field of a header; None for one that is not known here, of a newer switch perhaps."""
+    try:
+        return parse_header(header)[0]
+    except DecodeError:
+        return None
 
 
 def _registers(xreg: Field, value: int) -> Iterator[tuple[Field, int]]:

@@ -379,6 +379,28 @@ def test_tcpdump_takes_nothing_else(tmp_path):
     assert tcpdump(tmp_path, capture, moved) == [elsewhere]
 
 
+def test_tcpdump_behind_a_vlan_tag(tmp_path):
+    wanted, other = carried({"context": {"tier": 2}}), carried({"context": {"tier": 3}})
+    frames = [
+        ethernet(kind, network(udp(data)), ((0x8100, 7),))
+        for data in (wanted, other)
+        for kind, network in ((0x0800, ipv4), (0x86DD, ipv6))
+    ]
+    capture = write_pcap(tmp_path / "tagged.pcap", 1, frames)
+    expression = capture_filter(6081, BLUE, CARRIED, [parse_condition("context.tier=2")])
+    assert tcpdump(tmp_path, capture, expression) == []
+    assert tcpdump(tmp_path, capture, f"vlan and ({expression})") == frames[:2]
+
+
+def test_another_port_than_6081(plugin, tmp_path):
+    datagram = geneve(CONTEXT.encode_option({"tier": 2}))
+    frames = [ethernet(0x0800, ipv4(udp(datagram, port=6099)))]
+    capture = write_pcap(tmp_path / "port.pcap", 1, frames)
+    assert selected(plugin, capture, "ovsgeneve.context.tier == 2") == []
+    again = tshark(plugin, capture, "-d", "udp.port==6099,geneve", "-Y", "ovsgeneve.context.tier == 2")
+    assert len(again) == 1
+
+
 def test_tcpdump_by_network_alone(tmp_path):
     frames = families(carried({}), geneve(vni=Vni(101)), geneve())
     capture = write_pcap(tmp_path / "all.pcap", 1, frames)

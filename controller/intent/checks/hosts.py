@@ -11,12 +11,13 @@ from controller.intent.checks.documents import (
     check_distinct,
     check_external_id,
     check_free,
+    check_none,
     check_unicast,
     pointer,
 )
 from controller.intent.checks.mtu import check_host
 from controller.intent.intent import Intent
-from controller.intent.model import Address, HostSpec, Kind, Tunables
+from controller.intent.model import Address, HostSpec, Kind, Tunables, object_id
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.ovsdb.remote import parse_remote
 
@@ -33,6 +34,11 @@ def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
     _check_identity(intent, name, spec)
     check_host(intent, name, spec)
     return spec
+
+
+def check_unused(intent: Intent, name: str) -> None:
+    """Refuse to let go a host that a network names as its target."""
+    check_none([object_id(Kind.NETWORK, network) for network in intent.targets_on(name)], f"host {name}")
 
 
 def _settle_ovsdb(text: str | None) -> str | None:

@@ -59,6 +59,12 @@ def test_a_plugin_from_a_file(objects):
     assert answer.output.rstrip().endswith("register_postdissector(protocol)")
 
 
+def test_an_option_of_a_profile_has_its_fields(tmp_path):
+    path = tmp_path / "objects.yaml"
+    path.write_text("{kind: option-schema, name: theirs, class: 0x0102, type: 0x80, length: 4, profile: ovn}")
+    assert '"ovsgeneve.theirs.egress"' in dissector("--schemas", str(path)).output
+
+
 def test_a_plugin_from_the_controller(run):
     run("apply", "-f", "-", text=OBJECTS)
     assert '"ovsgeneve.large.address"' in run("dissector").output

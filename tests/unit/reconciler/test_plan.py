@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.compiler.cookies import Feature
 from controller.compiler.meters import FIRST_METER
 from controller.hoststate import EncodedGroup, Held, HostDelta, HostState, Observed, difference
+from controller.reconciler.foreign import find_taken, leaving_out
 from controller.reconciler.plan import excluding, plan
 from ovs_geneve.openflow.actions import Controller, Group, Meter, Output, SetField
 from ovs_geneve.openflow.events import Bundle, MapTlv, SetMeters, UnmapTlv
@@ -60,12 +64,13 @@ def meter(number: int, rate: int = 20) -> MeterEntry:
     return MeterEntry(meter_id=FIRST_METER + number, rate=rate, burst=rate)
 
 
-def state(*flows, groups=(), maps=(), meters=()) -> HostState:
+def state(*flows, groups=(), maps=(), released=(), meters=()) -> HostState:
     return HostState(
         meters=frozenset(meters),
         tlv_maps=frozenset(maps),
         flows={flow.key: flow for flow in flows},
         groups={entry.group_id: entry for entry in groups},
+        released=frozenset(released),
     )
 
 
@@ -95,7 +100,7 @@ def test_new_option_is_mapped_before_flows_use_it() -> None:
 def test_old_option_is_unmapped_after_its_flows_are_gone() -> None:
     bridge, option = FakeBridge(), mapping(0, 1)
     bring(bridge, state(using(option), maps=[option]))
-    steps = bring(bridge, state())
+    steps = bring(bridge, state(released=[option]))
     assert [type(step) for step in steps] == [Bundle, UnmapTlv]
     assert bridge.equals(state())
 
@@ -103,15 +108,25 @@ def test_old_option_is_unmapped_after_its_flows_are_gone() -> None:
 def test_slot_for_another_option_is_emptied_first() -> None:
     bridge, old, new = FakeBridge(), mapping(0, 1), mapping(0, 2)
     bring(bridge, state(using(old), matching(old), maps=[old]))
-    desired = state(using(new), matching(new), maps=[new])
+    desired = state(using(new), matching(new), maps=[new], released=[old])
     assert [type(step) for step in bring(bridge, desired)] == [Bundle, UnmapTlv, MapTlv, Bundle]
     assert bridge.equals(desired)
+
+
+def test_what_somebody_else_mapped_stays() -> None:
+    foreign, old, new = mapping(7, 9), mapping(0, 1), mapping(1, 2)
+    bridge = FakeBridge(tlv_maps=frozenset({foreign}))
+    bring(bridge, state(using(old), maps=[old]))
+    bring(bridge, state(using(new), maps=[new], released=[old]))
+    assert bridge.tlv_maps == {foreign, new}
+    bring(bridge, state(released=[old, new]))
+    assert bridge.tlv_maps == {foreign}
 
 
 def test_option_that_moves_to_another_slot() -> None:
     bridge, old, new = FakeBridge(), mapping(0, 1), mapping(5, 1)
     bring(bridge, state(using(old), maps=[old]))
-    desired = state(using(new), maps=[new])
+    desired = state(using(new), maps=[new], released=[old])
     bring(bridge, desired)
     assert bridge.equals(desired)
 
@@ -210,10 +225,38 @@ def states(draw) -> HostState:
 
 
 @settings(max_examples=300, deadline=None)
+@given(st.lists(states(), min_size=1, max_size=4), _MAPS)
+def test_whatever_others_mapped_stays_and_no_flow_of_ours_speaks_of_it(
+    wanted: list[HostState], foreign: Collection[TlvMap]
+) -> None:
+    theirs = frozenset(mapping(one.index, one.option_type + 3, one.length) for one in foreign)
+    bridge, before = FakeBridge(tlv_maps=theirs), frozenset[TlvMap]()
+    for desired in wanted:
+        released = before - desired.tlv_maps - theirs
+        before |= desired.tlv_maps
+        delta = difference(replace(desired, released=released), observed(bridge))
+        taken = find_taken(bridge.tlv_maps, desired.tlv_maps, released)
+        kept, left_out = leaving_out(delta, taken)
+        for step in plan(kept, Held(bridge.tlv_maps, bridge.meters)):
+            assert bridge.carry_out(step) == (), step
+        lost = {one.ours for one in taken}
+        assert bridge.tlv_maps == theirs | desired.tlv_maps - lost
+        assert all(
+            slot in {one.index for one in desired.tlv_maps - lost}
+            for flow in bridge.flows.values()
+            for slot, _ in flow.slots
+        )
+        assert bridge.flows.keys() == desired.flows.keys() - left_out.keys()
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.lists(states(), min_size=1, max_size=4))
 def test_any_plan_reaches_what_is_desired(wanted: list[HostState]) -> None:
     bridge = FakeBridge()
-    for desired in wanted:
+    before = frozenset[TlvMap]()
+    for state_wanted in wanted:
+        desired = replace(state_wanted, released=before - state_wanted.tlv_maps)
+        before |= desired.tlv_maps
         bring(bridge, desired)
         assert bridge.equals(desired)
         assert not difference(desired, observed(bridge))
