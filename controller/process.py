@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -19,6 +21,8 @@ from controller.api.server import create_app
 from controller.app import GeneveApp
 from controller.collector import Collector
 from controller.compiler.compile import recompute
+from controller.compiler.cookies import Feature
+from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
 from controller.events import Event, EventLog
@@ -29,15 +33,23 @@ from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
+from controller.prober.bridges import FleetBridges
+from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
+from controller.reconciler.counting import count
 from controller.reconciler.reconciler import Reconciler
+from controller.reconciler.recorder import Recorder
 from controller.reconciler.status import Condition, HostProgress, Work
+from controller.rollout.hosts import RolloutHosts
+from controller.rollout.runner import Rollouts
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
+from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
+from ovs_geneve.openflow.stats import Count
 
 _SHUTDOWN_SECONDS = 3
 "How long requests under way, such as those that wait for bridges, may hold up the end."
@@ -57,15 +69,19 @@ class ControllerProcess:
         binder: Binder,
         reconciler: Reconciler,
         hosts: HostDatabases,
+        prober: Prober,
         guard: Guard,
         events: EventLog,
+        rollouts: Rollouts,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
         self._guard = guard
         self._events = events
+        self._rollouts = rollouts
         self.reconciler = reconciler
+        self.prober = prober
 
     @property
     def intent(self) -> Intent:
@@ -101,6 +117,10 @@ class ControllerProcess:
         """Return once bridges have acknowledged a revision, or one has refused the object."""
         await self.reconciler.acknowledged(hosts, revision, object_key)
 
+    async def rolled_out(self, network: str) -> None:
+        """Return once no option is on its way into or out of a network."""
+        await self._rollouts.finished(network)
+
     def report(self, host: str) -> HostReport:
         """Return what a host's OVSDB tells."""
         return self.reconciler.report(host)
@@ -108,6 +128,14 @@ class ControllerProcess:
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
         return self.reconciler.progress(host)
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
+        return self.reconciler.network_mtu(network)
+
+    async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
+        """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
+        return await count(self.reconciler.channels(self.hosts_concerned(held)), feature, held.key)
 
     def work(self) -> Work:
         """Return what changes cost."""
@@ -148,7 +176,10 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
-        apps.add(GeneveApp, switches=reconciler)
+        packets = PacketExchange()
+        apps.add(GeneveApp, switches=reconciler, packets=packets)
+        prober = _prober(service, reconciler, packets)
+        stack.push_async_callback(prober.stop)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
             await switches.listen_tcp(address or None, port)
@@ -156,20 +187,31 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         stack.push_async_callback(hosts.close)
         if settings.shares_hosts:
             reconciler.serve(frozenset())
+        sight = RolloutHosts(reconciler)
+        clock = asyncio.get_running_loop().time
+        rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
+        recorder = Recorder(lambda: service.intent, reconciler.programmers, reconciler.report, service.submit)
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
-        service.on_change = reconciler.intent_changed
-        binding = asyncio.create_task(binder.run(), name="binder")
-        stack.push_async_callback(_end, binding)
         events = EventLog()
         guard = Guard(reconciler.run_directories, lambda: service.intent, events)
-        guarding = asyncio.create_task(guard.run(), name="guard")
-        stack.push_async_callback(_end, guarding)
+        keeper = None
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
+            sight.shared = keeper
             stack.push_async_callback(keeper.stop)
+        _connect(service, reconciler, rollouts, recorder, keeper)
+        for name, work in (
+            ("binder", binder.run()),
+            ("rollouts", rollouts.run()),
+            ("recorder", recorder.run()),
+            ("guard", guard.run()),
+        ):
+            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+        if keeper is not None:
+            keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, guard, events)
+        yield ControllerProcess(service, binder, reconciler, hosts, prober, guard, events, rollouts)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -180,6 +222,21 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     database = EmbeddedDatabase(settings.state_directory, settings.store_listen)
     await stack.enter_async_context(database)
     return database.remote
+
+
+def _prober(service: IntentService, reconciler: Reconciler, packets: PacketExchange) -> Prober:
+    """Give the prober its way to the bridges."""
+    bridges = FleetBridges(reconciler)
+    prober = Prober(
+        bridges,
+        lambda: service.intent,
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        draw=lambda: secrets.randbits(64),
+    )
+    bridges.sighted = prober.sighted
+    packets.register(Punt.PROBE, bridges)
+    return prober
 
 
 def _share_hosts(
@@ -194,24 +251,47 @@ def _share_hosts(
         behind = (host for host, one in programmers if one is None or one.behind_since is not None)
         return Progress(acknowledged=service.intent.revision, behind=frozenset(behind))
 
-    def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
-        reconciler.intent_changed(before, after, changes)
-        if any(change.kind is Kind.HOST for change in changes):
-            keeper.declare(_revisions(after))
-        keeper.progressed()
-
     def served_elsewhere(host: str) -> bool:
         return host not in keeper.served and keeper.holder_of(host) is not None
 
     keeper.progress = progress
-    keeper.on_peers = reconciler.peers_changed
     reconciler.peers = keeper
-    reconciler.on_progress = keeper.progressed
     binder.elsewhere = served_elsewhere
     keeper.declare(_revisions(service.intent))
-    service.on_change = changed
-    keeper.start()
     return keeper
+
+
+def _connect(
+    service: IntentService,
+    reconciler: Reconciler,
+    rollouts: Rollouts,
+    recorder: Recorder,
+    keeper: Keeper | None,
+) -> None:
+    """Have everybody told of what moves: the intent, bridges, other controllers."""
+
+    def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
+        reconciler.intent_changed(before, after, changes)
+        rollouts.intent_changed(changes)
+        if keeper is not None:
+            if any(change.kind is Kind.HOST for change in changes):
+                keeper.declare(_revisions(after))
+            keeper.progressed()
+
+    def progressed() -> None:
+        rollouts.look_again()
+        if keeper is not None:
+            keeper.progressed()
+
+    def peers_changed() -> None:
+        reconciler.peers_changed()
+        rollouts.look_again()
+
+    service.on_change = changed
+    reconciler.on_progress = progressed
+    reconciler.on_host = recorder.look_again
+    if keeper is not None:
+        keeper.on_peers = peers_changed
 
 
 def _revisions(intent: Intent) -> dict[str, int]:

@@ -12,6 +12,7 @@ from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
+from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
 
@@ -20,6 +21,7 @@ class Controller(Protocol):
     """The running controller (`controller.process.ControllerProcess`)."""
 
     version: str
+    prober: Prober
 
     @property
     def intent(self) -> Intent:
@@ -43,11 +45,17 @@ class Controller(Protocol):
     async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
         """Return once bridges have acknowledged a revision, or one has refused the object."""
 
+    async def rolled_out(self, network: str) -> None:
+        """Return once no option is on its way into or out of a network; one that was rolled back is not."""
+
     def report(self, host: str) -> HostReport:
         """Return what a host's OVSDB tells."""
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
 
     def work(self) -> Work:
         """Return what changes cost."""

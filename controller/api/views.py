@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import combinations
 
+from msgspec import UNSET
+
 from controller.api.backend import Controller
-from controller.api.documents import to_document
+from controller.api.documents import field_document, to_document
+from controller.api.rollouts import capabilities_view, rollout_states
 from controller.api.schema import (
     ConditionView,
     ControllerView,
@@ -17,7 +20,11 @@ from controller.api.schema import (
     Document,
     EventListView,
     EventView,
+    FindingView,
     ObjectView,
+    ProfileListView,
+    ProfileOptionView,
+    ProfileView,
     ProgressView,
     RecomputationView,
     StatusView,
@@ -38,6 +45,8 @@ from controller.intent.model import (
     OptionSchemaSpec,
     PortSpec,
 )
+from ovs_geneve.geneve.lint import Finding, lint, lint_set
+from ovs_geneve.geneve.profiles import Profile, profiles
 
 OUTER_IPV4 = 50
 "Bytes that GENEVE without options adds over IPv4: Ethernet 14, IPv4 20, UDP 8, GENEVE 8."
@@ -76,11 +85,18 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
     match held.spec:
         case PortSpec():
             view.host = controller.intent.host_of(held.name)
+            view.mtu = controller.network_mtu(held.spec.network)
         case NetworkSpec(options=options):
-            view.overhead = OUTER_IPV4 + sum(_wire_length(controller, name) for name in options)
-        case OptionSchemaSpec(slot=slot) if slot is not None:
-            view.slot = slot
+            view.mtu = controller.network_mtu(held.name)
+            layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
+            view.overhead = OUTER_IPV4 + sum(_OPTION_HEADER + layout.length for layout in layouts)
+            view.lint = _findings(lint_set(layouts))
+            view.rollouts = rollout_states(controller.intent, held.name)
+        case OptionSchemaSpec(layout=layout, slot=slot):
+            view.slot = UNSET if slot is None else slot
+            view.lint = _findings(lint(layout))
         case HostSpec():
+            view.capabilities = capabilities_view(controller.intent, held.name)
             view.ovs_version = controller.report(held.name).ovs_version
             progress = controller.progress(held.name)
             view.progress = ProgressView(
@@ -119,6 +135,31 @@ def recomputation_view(found: Recomputation) -> RecomputationView:
         parts=found.parts,
         disagreements=[
             DisagreementView(one.fault.value, one.what, list(one.hosts)) for one in found.disagreements
+        ],
+    )
+
+
+def profiles_view() -> ProfileListView:
+    """Show the coexistence profiles."""
+    return ProfileListView(items=[profile_view(profile) for profile in profiles()])
+
+
+def profile_view(profile: Profile) -> ProfileView:
+    """Show a coexistence profile."""
+    return ProfileView(
+        name=profile.name,
+        about=profile.about,
+        source=profile.source,
+        options=[
+            ProfileOptionView(
+                name=option.name,
+                class_=f"{option.option_class:#06x}",
+                type=option.option_type,
+                length=option.length,
+                fields=[field_document(field) for field in option.fields],
+                rest=option.rest,
+            )
+            for option in profile.options
         ],
     )
 
@@ -180,5 +221,7 @@ def _ends(one: Object[HostSpec], other: Object[HostSpec]) -> tuple[Address, Addr
     return None
 
 
-def _wire_length(controller: Controller, schema: str) -> int:
-    return _OPTION_HEADER + controller.intent.option_schemas[schema].spec.layout.length
+def _findings(found: Iterable[Finding]) -> list[FindingView]:
+    return [
+        FindingView(code=f.code, severity=f.severity.value, message=f.message, field=f.field) for f in found
+    ]

@@ -46,8 +46,14 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    TARGET = 19
+    "A host behind a gateway load balancer."
     FIREWALL = 20
     "Options that a network does not carry."
+    GROUP_POLICY = 21
+    "A policy between groups."
+    PORT_GROUP = 22
+    "What a group of ports has in a network beside them."
 
 
 class CookieParts(NamedTuple):
@@ -67,6 +73,10 @@ def cookie(feature: Feature, object_key: int, content: bytes, salt: bytes = b"")
 def cause(feature: Feature, object_key: int) -> int:
     """Return the part of a cookie that all flows of an object's feature share."""
     return OWNER_COOKIE | feature << _FEATURE_SHIFT | object_key << _KEY_SHIFT
+
+
+CAUSE_MASK = ~((1 << _KEY_SHIFT) - 1) & 0xFFFF_FFFF_FFFF_FFFF
+"What flows with the same `cause` have in common."
 
 
 def digest(content: bytes | memoryview, seed: int) -> int:

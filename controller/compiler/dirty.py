@@ -37,17 +37,20 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
             yield from _port(change.name)
             for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
                 yield Part(PartKind.POLICY, name)
-            yield from _rekeyed_port(change, situation)
+            yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
+            yield Part(PartKind.PROBES)
             yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
         case Kind.GROUP:
-            for port in {*old.members_of(change.name), *new.members_of(change.name)}:
-                yield from _port(port)
+            yield from _group(change.name, old, situation)
         case Kind.ROLLOUT:
-            yield from _network(_network_of_rollout(change), old, situation)
-        case Kind.POLICY | Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
+            if _effect(change.old) != _effect(change.new):
+                yield from _network(_network_of_rollout(change), old, situation)
+        case Kind.POLICY:
+            yield from _parts_between((change.name,), old, new)
+        case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
             pass
 
 
@@ -71,10 +74,12 @@ def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
     """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
     yield Part(PartKind.NETWORK, network)
     yield Part(PartKind.FIREWALL, network)
+    yield Part(PartKind.TARGET, network)
     for port in {*old.ports_of(network), *new.ports_of(network)}:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
         yield Part(PartKind.POLICY, policy)
+    yield from _parts_between({*old.policies_between(network), *new.policies_between(network)}, old, new)
 
 
 def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
@@ -84,6 +89,8 @@ def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
         yield from _port(port)
         for policy in situation.intent.policies_to(port):
             yield Part(PartKind.POLICY, policy)
+    for network in situation.intent.targets_on(host):
+        yield Part(PartKind.TARGET, network)
     for network in situation.seats.networks_on(host):
         yield Part(PartKind.REMOTE_GROUP, network, host)
         yield Part(PartKind.LOCAL_GROUP, network, host)
@@ -115,6 +122,14 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
         yield Part(PartKind.LOCAL_GROUP, name, host)
 
 
+def _effect(rollout: AnyObject | None) -> tuple[bool, bool]:
+    """Return what a rollout does to the flows of its network; a stage or a reason may change nothing."""
+    if rollout is None:
+        return False, False
+    assert isinstance(rollout.spec, RolloutSpec)
+    return rollout.spec.is_withheld, rollout.spec.is_lingering
+
+
 def _network_of_rollout(change: Change) -> str:
     one = change.new or change.old
     assert one is not None
@@ -131,11 +146,29 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
         yield Part(PartKind.FIREWALL, network)
 
 
-def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:
-    # Deleted and declared again in one go: the seat is the same, the key in the groups is not.
-    seat = situation.seats.of(change.name)
+def _local_group(port: str, situation: Situation) -> Iterator[Part]:
+    # Its buckets say the port's key, which is another after delete and declare again in one go, and its group.
+    seat = situation.seats.of(port)
     if seat is not None:
         yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
+
+
+def _group(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for port in {*old.members_of(name), *new.members_of(name)}:
+        yield from _port(port)
+        yield from _local_group(port, situation)
+    yield from _parts_between({*old.policies_of_group(name), *new.policies_of_group(name)}, old, new)
+
+
+def _parts_between(policies: Iterable[str], old: Intent, new: Intent) -> Iterator[Part]:
+    """Yield what policies between groups are compiled to: themselves, and what each group has beside them."""
+    for name in policies:
+        yield Part(PartKind.GROUP_POLICY, name)
+        held = (intent.policies[name].spec for intent in (old, new) if name in intent.policies)
+        for spec in held:
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.to_group)
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.from_group or "")
 
 
 def _policy(change: Change) -> Iterator[Part]:

@@ -15,7 +15,16 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import flood, option_firewall, pipeline_base, policy, tunnel
+from controller.compiler.features import (
+    flood,
+    groups,
+    gwlb,
+    option_firewall,
+    pipeline_base,
+    policy,
+    probes,
+    tunnel,
+)
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -24,26 +33,32 @@ from controller.compiler.fragments import (
     LayerKind,
     shared_layer,
 )
+from controller.compiler.group_views import group_policy_view, group_view
 from controller.compiler.groups import GroupPurpose
 from controller.compiler.seats import Seats
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import (
     NetworkView,
+    group_of,
     network_view,
     option_field,
     policy_view,
     port_view,
     slot_of,
     slots_salt,
+    tlv_map,
 )
+from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
+from ovs_geneve.values import Vni
 
 
 class PartKind(StrEnum):
     """The kinds of part."""
 
     PIPELINE = "pipeline"
+    PROBES = "what becomes of probes"
     HOST = "host"
     NETWORK = "network"
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
@@ -51,8 +66,11 @@ class PartKind(StrEnum):
     PORT = "port"
     LOCAL = "what only the host of a port has"
     POLICY = "policy"
+    TARGET = "target of a gateway load balancer"
     FIREWALL = "options that a network does not carry"
     "Of all networks where it has no name."
+    GROUP_POLICY = "policy between groups"
+    PORT_GROUP = "what a group of ports has in a network beside its policies"
 
 
 class Part(NamedTuple):
@@ -61,7 +79,9 @@ class Part(NamedTuple):
     kind: PartKind
     name: str = ""
     host: str = ""
-    "For groups."
+    "For groups of OpenFlow."
+    group: str = ""
+    "For PORT_GROUP; nothing is anybody in the network."
 
 
 @dataclass(slots=True)
@@ -181,6 +201,13 @@ def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
 
 
+def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
+    maps = sorted(tlv_map(situation.intent))
+    salt = b"".join(b"%d=%d/%d/%d;" % (m.index, m.option_class, m.option_type, m.length) for m in maps)
+    block = seal_flows(probes.flows(maps), Feature.PIPELINE, 0, salt)
+    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
+
+
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     host = situation.intent.hosts.get(part.name)
     if host is None:
@@ -188,7 +215,9 @@ def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     peer = seal_flows(tunnel.peer_flows(host.spec.endpoints), Feature.PEER, host.key)
     yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
     if situation.serves(host.name):
-        own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
+        endpoints = host.spec.endpoints
+        flows = (*tunnel.own_endpoint_flows(endpoints), *probes.own_endpoint_flows(endpoints))
+        own = seal_flows(flows, Feature.TUNNEL, host.key)
         here = shared_layer(LayerKind.HOST, host.name)
         yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)
 
@@ -224,8 +253,9 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
     if network is None or part.host not in situation.served_hosts_of(part.name):
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
-    keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
+    intent = situation.intent
+    keys = sorted((intent.ports[port].key, group_of(intent, intent.ports[port].spec)) for port in ports)
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(*numbers) for numbers in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -281,6 +311,23 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
+def _target(part: Part, situation: Situation) -> Iterator[Placed]:
+    network = situation.intent.networks.get(part.name)
+    target = None if network is None else network.spec.target
+    if network is None or target is None:
+        return
+    view = situation.network(part.name)
+    endpoint, attachment, cookie = slots_in_order(situation.intent, network.spec)
+    slots = gwlb.GwlbSlots(endpoint=endpoint, attachment=attachment, cookie=cookie)
+    block = seal_flows(
+        gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
+    )
+    for host in target.hosts:
+        if situation.serves(host):
+            here = shared_layer(LayerKind.HOST, host)
+            yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+
+
 def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
     schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     if not part.name:
@@ -305,8 +352,30 @@ def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed
         yield FABRIC, Fragment(FragmentId(Feature.FIREWALL, ""), block)
 
 
+def _group_policy(part: Part, situation: Situation) -> Iterator[Placed]:
+    declared = situation.intent.policies.get(part.name)
+    if declared is None or not situation.served_hosts_of(declared.spec.network):
+        return
+    view = group_policy_view(situation.intent, declared, situation.network(declared.spec.network))
+    block = seal_flows(groups.policy_flows(view), Feature.GROUP_POLICY, declared.key, view.identity.salt)
+    layer = shared_layer(LayerKind.NETWORK, declared.spec.network)
+    yield layer, Fragment(FragmentId(Feature.GROUP_POLICY, declared.name), block)
+
+
+def _port_group(part: Part, situation: Situation) -> Iterator[Placed]:
+    intent = situation.intent
+    if not intent.policies_between(part.name) or not situation.served_hosts_of(part.name):
+        return
+    view = group_view(intent, part.name, part.group or None, situation.network(part.name))
+    if view is not None:
+        block = seal_flows(groups.group_flows(view), Feature.PORT_GROUP, view.key, view.identity.salt)
+        layer = shared_layer(LayerKind.NETWORK, part.name)
+        yield layer, Fragment(FragmentId(Feature.PORT_GROUP, part.group), block)
+
+
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
+    PartKind.PROBES: _probes,
     PartKind.HOST: _host,
     PartKind.NETWORK: _network,
     PartKind.REMOTE_GROUP: _remote_group,
@@ -314,7 +383,10 @@ _PRODUCERS = {
     PartKind.PORT: _port,
     PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
+    PartKind.TARGET: _target,
     PartKind.FIREWALL: _firewall,
+    PartKind.GROUP_POLICY: _group_policy,
+    PartKind.PORT_GROUP: _port_group,
 }
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of br-int and the priorities in them. docs/pipeline.md shows each with a real dump.
 
-    local port ─► CLASSIFY ─► ANTISPOOF ─► ND_GUARD ─► STAMP ─► EGRESS ─► NEIGHBOURS ─► FORWARD ─► geneve port
-                     │                                                        │             │
-                     │                                                  answered in place   └─► POLICY ─► GROUPS
-    geneve port ─────┴─► PEERS ─► RECEIVE ─────────────────────────────────────────────────────────▲         └─► DELIVER
-
-ND_GUARD sees IPv6 only. A table without a matching flow drops; each has an explicit last flow that counts.
+    local port ─► CLASSIFY ─► ANTISPOOF ─► ND_GUARD ─► STAMP ─► EGRESS ─► NEIGHBOURS ─► TRACK ─► FORWARD ─► geneve port
+                     │                                                        │                     │
+                     │                                                answered in place             │
+    geneve port ─────┴─► PEERS ─► RECEIVE ──────────────────────────────────────────────────────────┴─► POLICY ─► GROUPS
+                                                                                                        DELIVER ◄───┘
+ND_GUARD sees IPv6 only; GROUPS_STATE what conntrack gives back. A table without a matching flow drops; each has an
+explicit last flow that counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Table(IntEnum):
     """Numbers leave room for stages to come; nothing but this class knows them."""
 
     CLASSIFY = 0
-    "Which logical port, or the tunnel? OAM packets end here."
+    "Which logical port, or the tunnel? OAM packets end here, but for probes."
     ANTISPOOF = 10
     "Source MAC, IPv4, IPv6 and ARP must be the port's own."
     ND_GUARD = 15
@@ -31,22 +32,26 @@ class Table(IntEnum):
     "Answers ARP and ND from the port table."
     ADVERTISE = 35
     "Completes an ND answer: OVS sets the option of an advertisement only where a flow matches its type."
+    TRACK = 37
+    "Shows conntrack the connections of stateful policies, on their way out."
     FORWARD = 40
     "Destination MAC: a local port, a host, or all of them."
     PEERS = 50
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
-    "From the tunnel: known VNI, which local port?"
+    "From the tunnel: known VNI, which local port? Probes end here."
     POLICY = 70
     "Option policies of the destination."
     GROUPS = 75
     "Policies between groups, by the identity that the packet carries."
+    GROUPS_STATE = 76
+    "What conntrack says of packets that may be replies; what it does not know goes back to GROUPS."
     DELIVER = 80
     "Out to the interface."
 
 
 class Priority(IntEnum):
-    """The levels within a table; option policies spread over POLICY to POLICY + 20001."""
+    """The levels within a table; policies spread over POLICY to POLICY + 30002, and what is above is in GROUPS."""
 
     MISS = 0
     FLOOD = 50
@@ -55,8 +60,12 @@ class Priority(IntEnum):
     OPEN_PORT = 160
     EXACT = 200
     OVERRIDE = 300
+    PROBE = 310
     POLICY_DEFAULT = 500
     POLICY = 1000
+    REPLIES = 40_000
+    RELATED = 40_001
+    ALWAYS = 40_002
 
 
 TUNNEL_NAME = "ovs-geneve0"

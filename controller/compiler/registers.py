@@ -8,10 +8,13 @@ of a destination, so that a policy reads them in one way whether the packet cros
 
 from __future__ import annotations
 
-from ovs_geneve.openflow.fields import REG0, REG1
+from ovs_geneve.openflow.fields import REG0, REG1, REG2
 
 SOURCE_PORT = REG0
 "Object key of the logical port that the packet came from; 0 when it came out of the tunnel."
 
 DESTINATION_PORT = REG1
 "Object key of the logical port that the packet goes to, once that is known."
+
+DESTINATION_GROUP = REG2
+"Identity of that port's group; 0 when it has none. Set wherever DESTINATION_PORT is."

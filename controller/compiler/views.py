@@ -23,7 +23,6 @@ from controller.intent.model import (
     OptionValue,
     PolicyAction,
     PortSpec,
-    RolloutStage,
     link_local,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
@@ -57,6 +56,8 @@ class PortView:
     stamps: tuple[tuple[Field, int], ...]
     "Every option of the network with the value this port's packets carry, in slot order."
     salt: bytes
+    group: int = 0
+    "Identity of its group; 0 without one."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ class PolicyView:
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
     rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
-    arriving = {one.schema for one in rollouts if one.incoming and one.stage is not RolloutStage.SENDERS}
-    leaving = {one.schema for one in rollouts if not one.incoming and one.stage is RolloutStage.SENDERS}
+    arriving = {one.schema for one in rollouts if one.is_withheld}
+    leaving = {one.schema for one in rollouts if one.is_lingering}
     schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
     unsent = arriving | leaving
     return NetworkView(
@@ -92,8 +93,7 @@ def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
 def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> PortView:
     """Resolve a port of a network."""
     values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
-    if port.spec.group is not None:
-        values[IDENTITY, GROUP_FIELD] = identity_of(intent, port.spec.group)
+    group = values[IDENTITY, GROUP_FIELD] = group_of(intent, port.spec)
     addresses = port.spec.addresses
     return PortView(
         key=port.key,
@@ -103,6 +103,7 @@ def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> P
         ipv6=_with_link_local(port.spec.mac, addresses),
         stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
+        group=group,
     )
 
 
@@ -131,6 +132,16 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
         )
         for schema in intent.option_schemas.values()
     )
+
+
+def resting_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return what every bridge had mapped and is to let go: slots that rest."""
+    return frozenset(held.spec.tlv_map for held in intent.retired_slots.values())
+
+
+def group_of(intent: Intent, port: PortSpec) -> int:
+    """Return the identity of a port's group; 0 without one."""
+    return 0 if port.group is None else identity_of(intent, port.group)
 
 
 def identity_of(intent: Intent, group: str) -> int:

@@ -31,6 +31,7 @@ from controller.intent.model import (
     RetiredSlotSpec,
     RolloutSpec,
 )
+from controller.intent.policy_size import flows_of
 from controller.intent.rules import fields_named, ports_named, schemas_named
 
 T = TypeVar("T", bound=Hashable)
@@ -138,6 +139,7 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
         case PolicySpec() as between:
             yield ("policies-between", between.network), held.name
             yield ("policies-to-group", between.network, between.to_group), held.name
+            yield ("policies-of-size", between.network, flows_of(between)), held.name
             for group in {between.from_group, between.to_group} - {None}:
                 yield ("policies-of-group", group), held.name
         case BindingSpec() as binding:
@@ -154,6 +156,8 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
 def _network_groups(network: NetworkSpec, held: AnyObject) -> Iterator[tuple[Term, str]]:
     yield from ((("networks-using", schema), held.name) for schema in network.options)
     yield from (_field_use(held, held.name, value.schema, value.field) for value in network.values)
+    for host in network.target.hosts if network.target is not None else ():
+        yield ("targets-on", host), held.name
     if network.mtu is not None:
         yield ("demanding-mtu",), held.name
     if network.vni is not None:

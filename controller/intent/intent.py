@@ -34,6 +34,7 @@ from controller.intent.model import (
     RetiredSlotSpec,
     RolloutSpec,
 )
+from controller.intent.policy_size import MAX_POLICY_FLOWS
 
 Table = Map[str, AnyObject]
 
@@ -237,6 +238,11 @@ class Intent:
         """Return the names of the network's policies that say who may talk to the group."""
         return self.group("policies-to-group", network, group)
 
+    def flows_between(self, network: str) -> int:
+        """Return how many flows the network's policies between groups come to on a host."""
+        sizes = range(1, MAX_POLICY_FLOWS + 1)
+        return sum(size * len(self.group("policies-of-size", network, size)) for size in sizes)
+
     def members_of(self, group: str) -> Map[str, None]:
         """Return the names of the ports in a group."""
         return self.group("members-of", group)
@@ -260,6 +266,10 @@ class Intent:
     def networks_using(self, schema: str) -> Map[str, None]:
         """Return the names of the networks whose packets carry the option."""
         return self.group("networks-using", schema)
+
+    def targets_on(self, host: str) -> Map[str, None]:
+        """Return the names of the networks that the host is a target of."""
+        return self.group("targets-on", host)
 
     @property
     def networks_demanding_mtu(self) -> Map[str, None]:

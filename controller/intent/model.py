@@ -125,6 +125,16 @@ class InnerVlan(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpec:
+    """Hosts behind an AWS-style gateway load balancer: its packets go back to it, with the options they came with."""
+
+    gateways: tuple[Address, ...]
+    "Underlay addresses of the load balancer: no host of ours has them."
+    hosts: tuple[str, ...]
+    "Those that stand behind it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
     """A virtual network: one Ethernet segment under one VNI."""
 
@@ -137,6 +147,8 @@ class NetworkSpec:
     mtu: int | None = None
     "The least that the network must carry; None takes what hosts and options leave."
     inner_vlan: InnerVlan = InnerVlan.FORBID
+    target: TargetSpec | None = None
+    "A network that is a target has no ports."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +185,8 @@ class OptionSchemaSpec:
     "The schema of which this is the next version."
     allow_registered: bool = False
     "Lets the class lie outside IANA's experimental range 0xff00-0xffff."
+    profile: str | None = None
+    "The coexistence profile whose option this is, exactly as laid out there."
     slot: int | None = None
     "Index of tun_metadata, 0 to 63; given by the allocator, never by users."
 
@@ -303,6 +317,16 @@ class RolloutSpec:
     stage: RolloutStage = RolloutStage.RECEIVERS
     reason: str = ""
     "What it waits for, or why it was rolled back."
+
+    @property
+    def is_withheld(self) -> bool:
+        """Tell whether the option is on its way in and ports do not stamp it yet."""
+        return self.incoming and self.stage is not RolloutStage.SENDERS
+
+    @property
+    def is_lingering(self) -> bool:
+        """Tell whether the option is on its way out and packets that carry it may still come."""
+        return not self.incoming and self.stage is RolloutStage.SENDERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,10 +27,14 @@ from controller.intent.model import (
     NetworkSpec,
     Object,
     OptionPolicySpec,
+    PolicySpec,
     PortSpec,
+    object_id,
 )
+from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
+from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
@@ -58,11 +62,14 @@ class Reconciler:
         self.peers: Peers | None = None
         "The controllers that hosts are shared with; None when all are ours."
         self.on_progress: Callable[[], None] = _ignore
-        "Called when a bridge of ours acknowledged something, or went."
+        "Called when a bridge of ours acknowledged something, was read, or went."
+        self.on_host: Callable[[str], None] = _ignore_host
+        "Called with a host whose bridge answered, or whose database told something."
         self._served: frozenset[str] | None = None
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
+        self._mtus = Mtus()
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
 
@@ -85,6 +92,8 @@ class Reconciler:
         self._enqueue(pending, len(changes))
         for change in hosts:
             self._follow_host(change)
+        for host in self._mtus.follow(after, changes):
+            self._links.look_again(host)
         self._binder.look_again(change.name for change in changes if _may_move(change))
 
     def serve(self, hosts: frozenset[str] | None) -> None:
@@ -111,6 +120,7 @@ class Reconciler:
         if report.facts is None:
             report = replace(report, facts=before)  # what keeps a host from being provisioned unplugs nothing
         self._reports[name] = report
+        self.on_host(name)
         if report.facts is None or report.facts == before:
             return
         change = self.compiler.update_ofports(name, report.facts.ofports)
@@ -120,6 +130,14 @@ class Reconciler:
             self._rename(name, 0 if before is None else before.dpid, report.facts.dpid)
         if before is None or before.ofports.keys() != report.facts.ofports.keys():
             self._binder.report(name, frozenset(report.facts.ofports))
+
+    def interface_mtu(self, interface_id: str) -> int | None:
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
+        return self._mtus.interface(interface_id)
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return what a network carries; None while no host is declared."""
+        return self._mtus.network(network)
 
     def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
         """Take over a bridge; it waits until a host's OVSDB says whose it is and which port is which."""
@@ -141,6 +159,30 @@ class Reconciler:
         programmer = self._programmer_of(dpid)
         if programmer is not None:
             programmer.disconnect(channel)
+
+    def channel(self, host: str) -> SwitchChannel | None:
+        """Return the way to a host's bridge; None while it is not connected, or not ours."""
+        facts = self._facts(host)
+        if facts is None or self._host_of.get(facts.dpid) != host:
+            return None
+        return self._channels.get(facts.dpid)
+
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts of ours whose bridges are connected."""
+        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
+
+    def host_of_bridge(self, dpid: int) -> str | None:
+        """Return whose bridge it is; None for one that is not ours."""
+        return self._host_of.get(dpid)
+
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
 
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
@@ -189,14 +231,22 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if held.kind is Kind.POLICY:
+            shadow = shadow_of(self.compiler.intent, held.name)
+            return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
+        if held.kind is Kind.NETWORK:
+            intent = self.compiler.intent
+            rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]
+            return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
         match held.spec:
-            case NetworkSpec():
-                return frozenset(self.compiler.hosts_with(held.name))
-            case PortSpec(network=network) | OptionPolicySpec(network=network):
+            case NetworkSpec(target=target):
+                targets = () if target is None else target.hosts
+                return frozenset((*self.compiler.hosts_with(held.name), *targets))
+            case PortSpec(network=network) | OptionPolicySpec(network=network) | PolicySpec(network=network):
                 return frozenset(self.compiler.hosts_with(network))
             case HostSpec():
                 return frozenset((held.name,))
@@ -222,7 +272,7 @@ class Reconciler:
         if programmer is None:
             elsewhere = self._elsewhere(host)
             return elsewhere is not None and elsewhere.is_behind(host, revision)
-        if object_key in programmer.refusals.objects:
+        if programmer.refusal_of(object_key):
             return False
         return status.is_behind(programmer, revision)
 
@@ -253,6 +303,7 @@ class Reconciler:
     def _progressed(self, name: str) -> None:
         self._wake_waiters(name)
         self.on_progress()
+        self.on_host(name)
         if name in self.compiler.intent.hosts:
             return
         programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
@@ -274,7 +325,8 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        nothing = HostChange(tlv_maps=frozenset())
+        wanted, released = self.compiler.tlv_maps_of(change.name)
+        nothing = HostChange(tlv_maps=wanted, released=released, meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 
@@ -318,4 +370,8 @@ def _may_move(change: Change) -> bool:
 
 
 def _ignore() -> None:
+    """Stand in until somebody wants to hear."""
+
+
+def _ignore_host(host: str) -> None:
     """Stand in until somebody wants to hear."""

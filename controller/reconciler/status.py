@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.reconciler.programmer import Phase, Programmer
+from controller.intent.model import RolloutSpec, RolloutStage
+from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, Peers
 
 
@@ -71,7 +72,9 @@ def programmed(
     absent: list[str] = []
     for host in sorted(hosts):
         programmer = programmers.get(host)
-        error = "" if programmer is None else programmer.refusals.objects.get(object_key, "")
+        error = "" if programmer is None else programmer.refusal_of(object_key)
+        if error == TAKEN and programmer is not None:
+            return _not("Programmed", error, f"{host}: {taken_message(programmer)}")
         if error:
             return _not("Programmed", error, f"{host}: the switch refused it with {error}")
         if programmer is None and (peers := elsewhere(host)) is not None:
@@ -88,6 +91,21 @@ def programmed(
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
 
 
+def rolling_out(done: Condition, rollouts: Iterable[RolloutSpec]) -> Condition:
+    """Say that a network is programmed only once no option is on its way into it or out of it."""
+    if done.status is not Truth.TRUE:
+        return done
+    under_way = sorted(rollouts, key=lambda one: (one.stage is not RolloutStage.ROLLED_BACK, one.schema))
+    if not under_way:
+        return done
+    reason = "RolledBack" if under_way[0].stage is RolloutStage.ROLLED_BACK else "RollingOut"
+    said = (
+        f"{one.schema} {'in' if one.incoming else 'out'}, {one.stage.value}: {one.reason}"
+        for one in under_way
+    )
+    return _not("Programmed", reason, "; ".join(text.removesuffix(": ") for text in said))
+
+
 def is_behind(programmer: Programmer, revision: int) -> bool:
     """Tell whether a bridge may lack a change of this revision."""
     return programmer.behind_since is not None and programmer.behind_since <= revision
@@ -99,6 +117,13 @@ def bound(host: str | None) -> Condition:
         message = "no enrolled host has an interface with its iface-id"
         return _not("Bound", "NotPlugged", message)
     return Condition(type="Bound", status=Truth.TRUE, reason="Plugged", message=host)
+
+
+def effective(shadow: str | None) -> Condition:
+    """Say whether a policy decides anything; `shadow` is the one that decides all of its packets before it."""
+    if shadow is not None:
+        return _not("Effective", "Shadowed", f"{shadow} decides all of its packets")
+    return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
 
 
 def connected(report: HostReport) -> Condition:
@@ -143,12 +168,24 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
         return _not("Programmed", "HostUnreachable", "no OpenFlow connection")
     if programmer.refusals.bridge:
         return _not("Programmed", programmer.refusals.bridge, "the switch refused its TLV map or a bundle")
+    if programmer.taken:
+        return _not("Programmed", TAKEN, taken_message(programmer))
     if programmer.refusals.objects:
         first = sorted(programmer.refusals.objects.values())[0]
         return _not("Programmed", first, f"{len(programmer.refusals.objects)} objects refused")
     if programmer.behind_since is not None:
         return _not("Programmed", "Pending", "not acknowledged yet")
+    if programmer.refusals.meters:
+        message = (
+            f"the bridge takes no meters ({programmer.refusals.meters}): nothing limits what it sends up"
+        )
+        return _not("Programmed", "NotSupported", message)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def taken_message(programmer: Programmer) -> str:
+    """Say which options a bridge has no place for, and why."""
+    return "; ".join(map(str, programmer.taken))
 
 
 def _not(type_: str, reason: str, message: str) -> Condition:

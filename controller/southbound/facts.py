@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -35,6 +35,13 @@ def facts_of(replica: Replica, bridge_name: str) -> HostFacts:
         if "iface-id" in interface.external_ids and interface.ofport is not None and interface.ofport > 0
     }
     return HostFacts(dpid=int(bridge.datapath_id or "0", 16), ofports=ofports)
+
+
+def datapath_of(replica: Replica, bridge_name: str) -> str:
+    """Return which datapath a bridge uses, as OVS spells it; "" while there is no bridge."""
+    bridge = by_name(replica, Bridge, bridge_name)
+    # An empty datapath_type is the kernel's (ovs-vswitchd.conf.db(5), Bridge TABLE).
+    return "" if bridge is None else bridge.datapath_type or "system"
 
 
 def system_of(replica: Replica) -> OpenVSwitch | None:
@@ -87,7 +94,13 @@ def problem_of(replica: Replica) -> Problem | None:
 
 
 def provision_of(
-    host: Object[HostSpec], replica: Replica, *, owner: str, controller: str | None, tunnel_port: int
+    host: Object[HostSpec],
+    replica: Replica,
+    *,
+    owner: str,
+    controller: str | None,
+    tunnel_port: int,
+    mtus: Mapping[str, int],
 ) -> HostProvision:
     """Return what a host's database should hold of ours."""
     tunables = host.spec.tunables
@@ -108,6 +121,7 @@ def provision_of(
         bridge=host.spec.bridge,
         datapath_type=_datapath_type(host.spec.datapath, replica),
         vports=(vport,),
+        mtus=mtus,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,7 @@ from controller.intent.model import HostSpec, Object
 from controller.settings import Settings
 from controller.southbound.facts import (
     bridge_socket,
+    datapath_of,
     facts_of,
     problem_of,
     provision_of,
@@ -181,6 +184,8 @@ class HostLink:
             system_id="" if system is None else system.external_ids.get(SYSTEM_ID, ""),
             run_directory=run_directory(replica, self.host) if client.local_address is None else None,
         )
+        if client.local_address is None:
+            report = replace(report, kernel=os.uname().release)  # its socket is on this machine
         if old := too_old(system):
             return replace(report, problem=old)
         try:
@@ -192,6 +197,7 @@ class HostLink:
                 owner=self._settings.owner,
                 controller=target,
                 tunnel_port=self._settings.tunnel_port,
+                mtus=self._mtus(facts_of(replica, self.host.spec.bridge).ofports),
             )
             operations = plan_provision(desired, replica)
         except NotOwned as error:
@@ -207,7 +213,12 @@ class HostLink:
             await client.transact(operations)
             facts = facts_of(replica, self.host.spec.bridge)
         await self._dial_bridge(socket)
-        return replace(report, facts=facts, provisioned=True, problem=problem_of(replica))
+        datapath = datapath_of(replica, self.host.spec.bridge)
+        return replace(report, facts=facts, provisioned=True, datapath=datapath, problem=problem_of(replica))
+
+    def _mtus(self, interface_ids: Iterable[str]) -> dict[str, int]:
+        wanted = ((one, self._events.interface_mtu(one)) for one in interface_ids)
+        return {one: mtu for one, mtu in wanted if mtu is not None}
 
     async def _dial_bridge(self, socket: Path | None) -> None:
         """Keep the bridge's own OpenFlow socket dialled, where the bridge cannot dial us."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,6 +12,9 @@ from typing import Protocol
 from controller.hoststate import HostFacts
 from controller.intent.model import HostSpec, Object
 from ovs_geneve.openflow.events import Event, Step
+from ovs_geneve.openflow.packet_in import PacketIn
+from ovs_geneve.openflow.packet_out import PacketOut
+from ovs_geneve.openflow.stats import Count
 
 
 class SwitchChannel(Protocol):
@@ -22,6 +25,12 @@ class SwitchChannel(Protocol):
 
     def apply(self, steps: Sequence[Step]) -> None:
         """Carry out steps; Applied or Refused follows."""
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the bridge send a packet at once, whatever else is asked; False where it cannot leave."""
+
+    async def counters(self, cookie: int, cookie_mask: int) -> Mapping[int, Count]:
+        """Read what the flows with such cookies have counted, by cookie; raise OpenFlowError or ConnectionLost."""
 
 
 class SwitchEvents(Protocol):
@@ -35,6 +44,26 @@ class SwitchEvents(Protocol):
 
     def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
         """Forget a channel that ended."""
+
+
+class PacketTaker(Protocol):
+    """Who wants packets of one kind."""
+
+    def take_packet(self, dpid: int, packet: PacketIn) -> None:
+        """Take a packet that a bridge sent up; its userdata begins with the punt."""
+
+
+class PacketEvents(Protocol):
+    """Where packets that bridges send up are reported."""
+
+    def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Take note of the way to a bridge."""
+
+    def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Forget a way that ended."""
+
+    def packet_arrived(self, dpid: int, packet: PacketIn) -> None:
+        """Take a packet in; it has userdata."""
 
 
 class LinkState(Enum):
@@ -64,6 +93,10 @@ class HostReport:
     provisioned: bool = False
     "Bridge, vport and controller are as declared, as far as OVSDB tells."
     ovs_version: str = ""
+    datapath: str = ""
+    'The bridge\'s, as OVS spells it: "system" or "netdev".'
+    kernel: str = ""
+    "Its release, where it can be known: OVSDB does not tell."
     system_id: str = ""
     problem: Problem | None = None
     run_directory: Path | None = None
@@ -92,6 +125,9 @@ class HostLinks(Protocol):
     def forget(self, name: str) -> None:
         """Let go of a host as it is: another controller serves it."""
 
+    def look_again(self, name: str) -> None:
+        """Have a host's database looked at: what it should hold may have changed."""
+
 
 class Peers(Protocol):
     """The controllers that hosts are shared with."""
@@ -108,6 +144,9 @@ class HostEvents(Protocol):
 
     def host_reported(self, name: str, report: HostReport) -> None:
         """Take in what a host's OVSDB tells now."""
+
+    def interface_mtu(self, interface_id: str) -> int | None:
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
 
 
 class HostDatabases(HostLinks, Protocol):

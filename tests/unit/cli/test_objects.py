@@ -185,7 +185,7 @@ def test_status(applied, served):
     answer = applied("status")
     assert answer.exit_code == 0
     assert answer.output.startswith("ovs-geneve 1.2.3, revision 4: 1 host, 1 network, 1 port")
-    assert "hv1\t3.1.0\t12\tAccepted, Programmed" in answer.output
+    assert "hv1\t3.1.0\tnot told\t12\tAccepted, Programmed" in answer.output
     assert "last change: revision 7, 3 parts compiled, 2 hosts; 40 messages sent" in answer.output
     assert "waiting to be enrolled: hv9 from tcp:192.0.2.9:40000" in answer.output
 
@@ -221,3 +221,10 @@ def test_every_command_explains_itself(command):
 def test_unknown_commands_and_the_version():
     assert CliRunner().invoke(main, ["frobnicate"]).exit_code == 2
     assert "version" in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_profiles_in_a_table(run):
+    lines = run("get", "option-profiles").output.splitlines()
+    assert "ovn\tports\t0x0102\t0x80\t4\tingress:15, egress:16" in lines
+    assert "int\ttelemetry\t0x0103\tany\tany\tdata" in lines
+    assert run("get", "option-profile", "cilium").output.count("0x014b") == 2

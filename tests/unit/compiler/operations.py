@@ -6,15 +6,20 @@ from __future__ import annotations
 from random import Random
 
 from controller.intent.commands import Command, Delete
+from controller.intent.identity import IDENTITY
 from controller.intent.model import Kind, PolicyAction
+from controller.intent.rules import PortRange
 from ovs_geneve.geneve.fields import FieldKind, OptionField
-from tests.builders import bind, host, network, policy, port, put, schema, unbind
+from tests.builders import bind, group, group_policy, host, network, policy, port, put, schema, unbind
 
 HOSTS = ("hv1", "hv2", "hv3", "hv4")
 NETWORKS = ("blue", "red", "green")
 PORTS = tuple(f"p{number}" for number in range(8))
 SCHEMAS = ("s0", "s1", "s2")
 POLICIES = tuple(f"rule{number}" for number in range(5))
+GROUPS = ("web", "db", "ops")
+BETWEEN = tuple(f"between{number}" for number in range(5))
+PORT_RANGES = ((), (PortRange(80, 81),), (PortRange(80, 80), PortRange(443, 450)), (PortRange(0, 0xFFFF),))
 
 _LOW = OptionField(name="low", kind=FieldKind.UINT, offset=0, bits=8)
 _HIGH = OptionField(name="high", kind=FieldKind.UINT, offset=8, bits=16)
@@ -31,6 +36,8 @@ class Operations:
             *(self._port,) * 4,
             *(self._bind,) * 6,
             *(self._policy,) * 2,
+            *(self._between,) * 3,
+            self._group,
             self._host,
             self._network,
             self._network,
@@ -50,6 +57,7 @@ class Operations:
         return [
             *(self._host(name) for name in self._hosts),
             *(self._schema(name) for name in SCHEMAS),
+            *(self._group(name) for name in GROUPS),
             *(self._network(name) for name in NETWORKS),
             *(self._port(name) for name in PORTS),
         ]
@@ -72,7 +80,10 @@ class Operations:
     def _network(self, name: str | None = None) -> Command:
         name = name or self._pick(*NETWORKS)
         options = self._random.sample(SCHEMAS, self._random.randrange(3))
-        values = {f"{options[0]}.high": self._random.randrange(3)} if options else {}
+        options += self._pick([], [IDENTITY], [IDENTITY], [IDENTITY])
+        values = (
+            {f"{options[0]}.high": self._random.randrange(3)} if options and options[0] in SCHEMAS else {}
+        )
         vni = self._pick(None, None, 100 + self._random.randrange(4))
         return put(name, network(vni, *options, values=values))
 
@@ -85,7 +96,26 @@ class Operations:
         values = self._pick({}, {}, {f"{self._pick(*SCHEMAS)}.low": self._random.randrange(3)})
         interface_id = self._pick(None, None, f"if-{name}")
         where = self._pick(*NETWORKS)
-        return put(name, port(where, number, *addresses, values=values, interface_id=interface_id))
+        rest = {"values": values, "interface_id": interface_id, "group": self._pick(None, None, *GROUPS)}
+        return put(name, port(where, number, *addresses, **rest))
+
+    def _group(self, name: str | None = None) -> Command:
+        return put(name or self._pick(*GROUPS), group(self._pick(None, None, 1 + self._random.randrange(4))))
+
+    def _between(self) -> Command:
+        protocol = self._pick(None, 6, 17, 1, 58, 47)
+        spec = group_policy(
+            self._pick(*NETWORKS),
+            self._pick(*GROUPS),
+            from_group=self._pick(None, *GROUPS),
+            priority=self._pick(100, 100, 200),
+            protocol=protocol,
+            ports=self._pick(*PORT_RANGES) if protocol in (6, 17) else (),
+            allow=self._pick(True, True, False),
+            stateful=self._pick(True, False),
+            log=self._pick(True, False),
+        )
+        return put(self._pick(*BETWEEN), spec)
 
     def _policy(self) -> Command:
         matches = self._pick({}, {f"{self._pick(*SCHEMAS)}.low": (1, 3)})
@@ -109,5 +139,8 @@ class Operations:
             (Kind.PORT, PORTS),
             (Kind.OPTION_SCHEMA, SCHEMAS),
             (Kind.OPTION_POLICY, POLICIES),
+            (Kind.GROUP, GROUPS),
+            (Kind.POLICY, BETWEEN),
+            (Kind.POLICY, BETWEEN),
         )
         return Delete(kind=kind, name=self._pick(*names))

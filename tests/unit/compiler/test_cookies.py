@@ -74,7 +74,10 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "LOCAL": 7,
         "POLICY": 8,
         "POLICY_DEFAULT": 9,
+        "TARGET": 19,
         "FIREWALL": 20,
+        "GROUP_POLICY": 21,
+        "PORT_GROUP": 22,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import ip_address
 
 import pytest
 
 from controller.compiler.cookies import Feature, parse
 from controller.compiler.pipeline import Table
 from controller.hoststate import EncodedFlow, flows_of
+from controller.intent.model import TargetSpec
 from ovs_geneve.openflow.bundle import ADD_OVERHEAD
 from ovs_geneve.openflow.messages import MessageType
 from tests.builders import (
@@ -148,3 +150,37 @@ def test_each_network_refuses_the_options_that_it_does_not_carry() -> None:
     fabric.do(put("green", network(300)), put("g1", port("green", 7)), bind("g1", "hv2"))
     assert len(refused(fabric, "hv2") - only_the_watch) == 2
     assert refused(fabric, "hv1") == only_the_watch, "it has no port of green"
+
+
+def test_hosts_behind_a_load_balancer_have_its_flows_and_no_others_do():
+    gateways = (ip_address("192.0.2.100"),)
+    fabric = Fabric()
+    aws = [
+        put(name, schema(kind, option_class=0x0108, length=length, fields=(), profile="aws-gwlb"))
+        for name, kind, length in (("endpoint", 1, 8), ("attachment", 2, 8), ("cookie", 3, 4))
+    ]
+    options = ("endpoint", "attachment", "cookie")
+
+    def target(*hosts: str):
+        return put("gwlb", network(300, *options, target=TargetSpec(gateways=gateways, hosts=hosts)))
+
+    def holders() -> set[str]:
+        return {
+            name
+            for name in ("hv1", "hv2")
+            if any(
+                parse(flow.cookie).feature == Feature.TARGET
+                for flow in fabric.compiler.desired(name).flows.values()
+            )
+        }
+
+    fabric.do(put("hv1", host("192.0.2.1")), put("hv2", host("192.0.2.2")), *aws, target("hv1"))
+    assert holders() == {"hv1"}
+    assert set(fabric.do(target("hv2"))) == {"hv1", "hv2"}
+    assert holders() == {"hv2"}
+    fabric.compiler.serve(frozenset({"hv1"}))
+    assert holders() == set()
+    fabric.compiler.serve(None)
+    assert holders() == {"hv2"}
+    fabric.do(delete("network/gwlb"))
+    assert holders() == set()
