@@ -38,6 +38,7 @@ class FakeController:
         self.strangers = ()
         self.disagreements = ()
         self.behind = set()
+        self.log = EventLog()
         self.bridges = FakeBridges(lambda: {n: h.spec.endpoints for n, h in self.intent.hosts.items()})
         self.prober = Prober(
             self.bridges,
@@ -47,7 +48,6 @@ class FakeController:
             draw=count(0xA1).__next__,
         )
         self.bridges.sighted = self.prober.sighted
-        self.log = EventLog()
 
     @property
     def intent(self):
