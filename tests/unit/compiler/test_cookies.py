@@ -76,6 +76,7 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "POLICY_DEFAULT": 9,
         "TARGET": 19,
         "FIREWALL": 20,
+        "ARRIVAL": 24,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8
