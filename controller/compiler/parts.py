@@ -17,12 +17,15 @@ from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_p
 from controller.compiler.cookies import Feature
 from controller.compiler.features import (
     arrival,
+    direct,
     flood,
+    groups,
     gwlb,
     option_firewall,
     pipeline_base,
     policy,
     probes,
+    service,
     tunnel,
 )
 from controller.compiler.fragments import (
@@ -33,15 +36,17 @@ from controller.compiler.fragments import (
     LayerKind,
     shared_layer,
 )
+from controller.compiler.group_views import group_policy_view, group_view
 from controller.compiler.groups import GroupPurpose
-from controller.compiler.seats import Seats
+from controller.compiler.policy_views import group_match, hop_view, policy_view
+from controller.compiler.seats import Seat, Seats
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import (
     NetworkView,
     group_of,
+    identity_of,
     network_view,
     option_field,
-    policy_view,
     port_view,
     slot_of,
     slots_salt,
@@ -49,7 +54,19 @@ from controller.compiler.views import (
 )
 from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
+from controller.intent.model import (
+    Address,
+    Change,
+    Direction,
+    Kind,
+    NetworkSpec,
+    Object,
+    OptionPolicySpec,
+    OptionSchemaSpec,
+    PolicyAction,
+    PortSpec,
+)
+from ovs_geneve.openflow.flow import Flow
 from ovs_geneve.values import Vni
 
 
@@ -68,6 +85,8 @@ class PartKind(StrEnum):
     TARGET = "target of a gateway load balancer"
     FIREWALL = "options that a network does not carry"
     "Of all networks where it has no name."
+    GROUP_POLICY = "policy between groups"
+    PORT_GROUP = "what a group of ports has in a network beside its policies"
 
 
 class Part(NamedTuple):
@@ -76,7 +95,9 @@ class Part(NamedTuple):
     kind: PartKind
     name: str = ""
     host: str = ""
-    "For groups."
+    "For groups of OpenFlow."
+    group: str = ""
+    "For PORT_GROUP; nothing is anybody in the network."
 
 
 @dataclass(slots=True)
@@ -226,13 +247,15 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     layer = shared_layer(LayerKind.NETWORK, network.name)
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
     yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
+    defaults = seal_flows(
+        _network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
+    )
+    if defaults.ends:
+        yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
     arriving = [(slot_of(one), option_field(one)) for one in view.arriving]
     if arriving:
         block = seal_flows(arrival.flows(view.vni, arriving), Feature.ARRIVAL, network.key, view.salt)
         yield layer, Fragment(FragmentId(Feature.ARRIVAL, network.name), block)
-    unselective = (name for name in intent.policies_of(network.name) if _names_no_port(intent, name))
-    if _any_allows(intent, unselective):
-        yield layer, _policy_default(view, network.name, network.key, None)
 
 
 def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -277,9 +300,36 @@ def _port(part: Part, situation: Situation) -> Iterator[Placed]:
         endpoint = _reachable(situation.endpoints(seat.host), layer.families)
         if endpoint is not None:
             yield layer, Fragment(fragment_id, port_flows.way(view, endpoint), except_host=seat.host)
-    if situation.serves(seat.host) and _any_allows(intent, intent.policies_to(port.name)):
-        here = shared_layer(LayerKind.HOST, seat.host)
-        yield here, _policy_default(network, port.name, port.key, port.key)
+    if intent.policies_sending_to(port.name):
+        yield from _direct(situation, port, seat)
+    if situation.serves(seat.host):
+        yield from _port_policies(intent, port, network, shared_layer(LayerKind.HOST, seat.host))
+
+
+def _direct(situation: Situation, port: Object[PortSpec], seat: Seat) -> Iterator[Placed]:
+    """Yield how a port is reached that packets are mirrored to or steered through."""
+    fragment_id = FragmentId(Feature.DIRECT, port.name)
+    for layer in situation.remote_layers(seat.network):
+        endpoint = _reachable(situation.endpoints(seat.host), layer.families)
+        if endpoint is not None:
+            way = seal_flows((direct.way_flow(port.key, endpoint),), Feature.DIRECT, port.key)
+            yield layer, Fragment(fragment_id, way, except_host=seat.host)
+    if situation.serves(seat.host):
+        block = seal_flows(direct.flows_at_home(port.key), Feature.DIRECT, port.key)
+        yield shared_layer(LayerKind.HOST, seat.host), Fragment(fragment_id, block)
+
+
+def _port_policies(
+    intent: Intent, port: Object[PortSpec], network: NetworkView, here: Layer
+) -> Iterator[Placed]:
+    """Yield what the host of a port has because policies name it: the rest refused, what it passes on."""
+    defaults = seal_flows(_port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
+    if defaults.ends:
+        yield here, Fragment(FragmentId(Feature.POLICY_DEFAULT, port.name), defaults)
+    hop = hop_view(intent, port, network)
+    if hop is not None:
+        block = seal_flows(service.flows(hop), Feature.SERVICE, port.key, hop.salt)
+        yield here, Fragment(FragmentId(Feature.SERVICE, port.name), block)
 
 
 def _local(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -300,13 +350,14 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     if declared is None or not situation.served_hosts_of(declared.spec.network):
         return
     layer = shared_layer(LayerKind.NETWORK, declared.spec.network)
-    if declared.spec.to_port is not None:
-        seat = situation.seats.of(declared.spec.to_port)
+    selected = selected_port(declared.spec)
+    if selected is not None:
+        seat = situation.seats.of(selected)
         if seat is None or not situation.serves(seat.host):
             return
         layer = shared_layer(LayerKind.HOST, seat.host)
     view = policy_view(intent, declared, situation.network(declared.spec.network))
-    block = seal_flows((policy.flow(view),), Feature.POLICY, declared.key, view.salt)
+    block = seal_flows(policy.flows(view), Feature.POLICY, declared.key, view.salt)
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
@@ -351,6 +402,27 @@ def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed
         yield FABRIC, Fragment(FragmentId(Feature.FIREWALL, ""), block)
 
 
+def _group_policy(part: Part, situation: Situation) -> Iterator[Placed]:
+    declared = situation.intent.policies.get(part.name)
+    if declared is None or not situation.served_hosts_of(declared.spec.network):
+        return
+    view = group_policy_view(situation.intent, declared, situation.network(declared.spec.network))
+    block = seal_flows(groups.policy_flows(view), Feature.GROUP_POLICY, declared.key, view.identity.salt)
+    layer = shared_layer(LayerKind.NETWORK, declared.spec.network)
+    yield layer, Fragment(FragmentId(Feature.GROUP_POLICY, declared.name), block)
+
+
+def _port_group(part: Part, situation: Situation) -> Iterator[Placed]:
+    intent = situation.intent
+    if not intent.policies_between(part.name) or not situation.served_hosts_of(part.name):
+        return
+    view = group_view(intent, part.name, part.group or None, situation.network(part.name))
+    if view is not None:
+        block = seal_flows(groups.group_flows(view), Feature.PORT_GROUP, view.key, view.identity.salt)
+        layer = shared_layer(LayerKind.NETWORK, part.name)
+        yield layer, Fragment(FragmentId(Feature.PORT_GROUP, part.group), block)
+
+
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
     PartKind.PROBES: _probes,
@@ -363,21 +435,50 @@ _PRODUCERS = {
     PartKind.POLICY: _policy,
     PartKind.TARGET: _target,
     PartKind.FIREWALL: _firewall,
+    PartKind.GROUP_POLICY: _group_policy,
+    PartKind.PORT_GROUP: _port_group,
 }
 
 
-def _policy_default(network: NetworkView, name: str, object_key: int, to_port_key: int | None) -> Fragment:
-    flow = policy.default_flow(network.vni, to_port_key)
-    block = seal_flows((flow,), Feature.POLICY_DEFAULT, object_key)
-    return Fragment(FragmentId(Feature.POLICY_DEFAULT, name), block)
+def selected_port(spec: OptionPolicySpec) -> str | None:
+    """Return the port that a policy selects: it is on that port's host alone."""
+    return spec.from_port if spec.direction is Direction.EGRESS else spec.to_port
 
 
-def _names_no_port(intent: Intent, policy_name: str) -> bool:
-    return intent.option_policies[policy_name].spec.to_port is None
+def _selected_group(spec: OptionPolicySpec) -> str | None:
+    return spec.from_group if spec.direction is Direction.EGRESS else spec.to_group
 
 
-def _any_allows(intent: Intent, policies: Iterable[str]) -> bool:
-    return any(intent.option_policies[name].spec.action is PolicyAction.ALLOW for name in policies)
+def _network_defaults(intent: Intent, network: Object[NetworkSpec], view: NetworkView) -> Iterator[Flow]:
+    """Yield what refuses the rest of a network's packets, or of those of a group in it."""
+    specs = (intent.option_policies[name].spec for name in intent.policies_of(network.name))
+    selected = {
+        (spec.direction, _selected_group(spec))
+        for spec in specs
+        if spec.action is PolicyAction.ALLOW and selected_port(spec) is None
+    }
+    for direction, group in sorted(selected, key=repr):
+        if group is None:
+            yield from policy.default_flows(view.vni, direction, ())
+        elif direction is Direction.INGRESS:
+            terms = policy.selects_destination_group(identity_of(intent, group))
+            yield from policy.default_flows(view.vni, direction, terms)
+        elif (match := group_match(intent, group, view)) is not None:
+            yield from policy.default_flows(view.vni, direction, (match,))
+
+
+def _port_defaults(intent: Intent, port: Object[PortSpec], network: NetworkView) -> Iterator[Flow]:
+    for direction in Direction:
+        names = {*intent.policies_to(port.name), *intent.policies_from(port.name)}
+        specs = [intent.option_policies[name].spec for name in names]
+        if any(
+            spec.action is PolicyAction.ALLOW
+            and spec.direction is direction
+            and selected_port(spec) == port.name
+            for spec in specs
+        ):
+            terms = policy.selects_port(direction, port.key)
+            yield from policy.default_flows(network.vni, direction, terms)
 
 
 def _reachable(endpoints: Iterable[Address], families: frozenset[int]) -> Address | None:

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 from immutables import Map
 
+from controller.intent.conditions import conditions_of, steer_of
+from controller.intent.identity import IDENTITY
 from controller.intent.model import (
     Address,
     AnyObject,
@@ -26,11 +28,13 @@ from controller.intent.model import (
     NetworkSpec,
     OptionPolicySpec,
     OptionSchemaSpec,
+    PolicyAction,
     PolicySpec,
     PortSpec,
     RetiredSlotSpec,
     RolloutSpec,
 )
+from controller.intent.policy_size import flows_of
 from controller.intent.rules import fields_named, ports_named, schemas_named
 
 T = TypeVar("T", bound=Hashable)
@@ -112,6 +116,8 @@ def unique_terms(held: AnyObject) -> Iterator[Term]:
             yield ("type", schema.layout.option_class, schema.layout.option_type)
         case OptionPolicySpec() as policy:
             yield condition_term(policy)
+            yield from decision_terms(policy)
+            yield from chain_terms(policy)
         case GroupSpec() as group:
             yield ("identity", group.identity)
         case PolicySpec() as between:
@@ -138,6 +144,7 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
         case PolicySpec() as between:
             yield ("policies-between", between.network), held.name
             yield ("policies-to-group", between.network, between.to_group), held.name
+            yield ("policies-of-size", between.network, flows_of(between)), held.name
             for group in {between.from_group, between.to_group} - {None}:
                 yield ("policies-of-group", group), held.name
         case BindingSpec() as binding:
@@ -166,10 +173,15 @@ def _option_policy_groups(policy: OptionPolicySpec, held: AnyObject) -> Iterator
     yield ("policies-of", policy.network), held.name
     if policy.to_port is not None:
         yield ("policies-to", policy.to_port), held.name
+    if policy.from_port is not None:
+        yield ("policies-from", policy.from_port), held.name
+    for target in ports_named(policy.actions):
+        yield ("policies-sending-to", target), held.name
     for port in {policy.from_port, policy.to_port, *ports_named(policy.actions)} - {None}:
         yield ("policies-naming", port), held.name
     for group in {policy.from_group, policy.to_group} - {None}:
         yield ("option-policies-of-group", group), held.name
+        yield ("option", policy.network, IDENTITY), held.id
     for schema, field_name in fields_named(policy.actions):
         yield _field_use(held, policy.network, schema, field_name)
     for schema in schemas_named(policy.actions):
@@ -183,6 +195,24 @@ def condition_term(policy: OptionPolicySpec) -> Term:
     who = policy.from_port, policy.from_group, policy.to_port, policy.to_group
     which = policy.direction, policy.priority, policy.match, policy.packet
     return ("condition", policy.network, who, which)
+
+
+def decision_terms(policy: OptionPolicySpec) -> Iterator[Term]:
+    """Yield what tells the flows of an option policy: at one priority, a switch holds each once.
+
+    A policy that drops stands above the others of its priority, so it may share packets with them.
+    """
+    who = policy.from_port, policy.from_group, policy.to_port, policy.to_group
+    rank = policy.direction, policy.priority, policy.action is PolicyAction.DROP
+    for condition in conditions_of(policy):
+        yield ("decides", policy.network, rank, who, policy.match, condition)
+
+
+def chain_terms(policy: OptionPolicySpec) -> Iterator[Term]:
+    """Yield the ports that packets go through: what such a port sends on is of one chain."""
+    steer = steer_of(policy)
+    if steer is not None:
+        yield from (("chain-port", port) for port in steer.ports)
 
 
 def between_term(policy: PolicySpec) -> Term:

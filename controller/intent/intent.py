@@ -14,7 +14,14 @@ from typing import cast
 
 from immutables import Map
 
-from controller.intent.index import NO_MEMBERS, Index, address_term, between_term, condition_term
+from controller.intent.index import (
+    NO_MEMBERS,
+    Index,
+    address_term,
+    between_term,
+    condition_term,
+    decision_terms,
+)
 from controller.intent.model import (
     Address,
     AnyObject,
@@ -34,6 +41,7 @@ from controller.intent.model import (
     RetiredSlotSpec,
     RolloutSpec,
 )
+from controller.intent.policy_size import MAX_POLICY_FLOWS
 
 Table = Map[str, AnyObject]
 
@@ -189,6 +197,15 @@ class Intent:
         """Find the policy that selects and matches the same at the same priority, whatever its action."""
         return self._who(*condition_term(policy))
 
+    def policies_deciding(self, policy: OptionPolicySpec) -> frozenset[str]:
+        """Return the policies that would have a flow in common with this one: all but one of them must go."""
+        found = (self._who(*term) for term in decision_terms(policy))
+        return frozenset(name for name in found if name is not None)
+
+    def chain_through(self, port: str) -> str | None:
+        """Find the option policy that sends packets through the port and on."""
+        return self._who("chain-port", port)
+
     def policy_between(self, policy: PolicySpec) -> str | None:
         """Find the policy between groups that speaks of the same packets at the same priority."""
         return self._who(*between_term(policy))
@@ -217,6 +234,14 @@ class Intent:
         """Return the names of the option policies that name this port as where packets go."""
         return self.group("policies-to", port)
 
+    def policies_from(self, port: str) -> Map[str, None]:
+        """Return the names of the option policies that name this port as where packets come from."""
+        return self.group("policies-from", port)
+
+    def policies_sending_to(self, port: str) -> Map[str, None]:
+        """Return the names of the option policies that mirror or steer packets to this port."""
+        return self.group("policies-sending-to", port)
+
     def policies_naming(self, port: str) -> Map[str, None]:
         """Return the names of the option policies that speak of this port in any way."""
         return self.group("policies-naming", port)
@@ -236,6 +261,11 @@ class Intent:
     def policies_to_group(self, network: str, group: str) -> Map[str, None]:
         """Return the names of the network's policies that say who may talk to the group."""
         return self.group("policies-to-group", network, group)
+
+    def flows_between(self, network: str) -> int:
+        """Return how many flows the network's policies between groups come to on a host."""
+        sizes = range(1, MAX_POLICY_FLOWS + 1)
+        return sum(size * len(self.group("policies-of-size", network, size)) for size in sizes)
 
     def members_of(self, group: str) -> Map[str, None]:
         """Return the names of the ports in a group."""

@@ -29,7 +29,9 @@ from controller.intent.model import (
     OptionPolicySpec,
     PolicySpec,
     PortSpec,
+    object_id,
 )
+from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
 from controller.reconciler.mtus import Mtus
@@ -236,6 +238,9 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if held.kind is Kind.POLICY:
+            shadow = shadow_of(self.compiler.intent, held.name)
+            return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
         if held.kind is Kind.NETWORK:
             intent = self.compiler.intent
             rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]

@@ -119,6 +119,13 @@ def bound(host: str | None) -> Condition:
     return Condition(type="Bound", status=Truth.TRUE, reason="Plugged", message=host)
 
 
+def effective(shadow: str | None) -> Condition:
+    """Say whether a policy decides anything; `shadow` is the one that decides all of its packets before it."""
+    if shadow is not None:
+        return _not("Effective", "Shadowed", f"{shadow} decides all of its packets")
+    return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
+
+
 def connected(report: HostReport) -> Condition:
     """Say whether a host's OVSDB answers."""
     if report.state is LinkState.CONNECTED:

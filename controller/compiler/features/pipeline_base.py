@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.compiler.features import neighbours, probes
+from controller.compiler.features import direct, neighbours, probes
 from controller.compiler.features.protocols import (
     ARP,
     ICMPV6,
@@ -16,8 +16,11 @@ from controller.compiler.features.protocols import (
     RARP,
     REDIRECT,
     ROUTER_ADVERTISEMENT,
+    SERVICE_VLAN,
+    VLAN,
 )
 from controller.compiler.pipeline import TUNNEL_OFPORT, Priority, Table
+from ovs_geneve.openflow.actions import Resubmit
 from ovs_geneve.openflow.fields import (
     ETH_DST,
     ETH_TYPE,
@@ -43,22 +46,30 @@ _ON_LINK_GROUP, _ON_LINK_MASK = 0xFF02 << 112, 0xFFFF << 112
 _PASSES = {
     Table.ND_GUARD: Table.STAMP,
     Table.EGRESS: Table.NEIGHBOURS,
-    Table.NEIGHBOURS: Table.FORWARD,
+    Table.NEIGHBOURS: Table.TRACK,
+    Table.TRACK: Table.FORWARD,
     Table.POLICY: Table.GROUPS,
     Table.GROUPS: Table.DELIVER,
 }
 "Tables that let pass what they have nothing to say about; the others drop it."
 
+_GOES_BACK = {Table.GROUPS_STATE: (Resubmit(Table.GROUPS),)}
+"Not a loop: what conntrack has seen matches no flow that sends it there."
+
 
 def flows() -> Iterator[Flow]:
     """Yield what the pipeline has before the first object is declared."""
     for table in Table:
-        yield Flow(table=table, priority=Priority.MISS, match=Match.of(), goto=_PASSES.get(table))
+        actions = _GOES_BACK.get(table, ())
+        yield Flow(
+            table=table, priority=Priority.MISS, match=Match.of(), actions=actions, goto=_PASSES.get(table)
+        )
     yield from _oam_ends_here()
     yield _link_local_frames()
     yield from _unproved_sources()
     yield from _neighbour_discovery()
     yield neighbours.advertise_flow()
+    yield direct.detour_flow()
 
 
 def _oam_ends_here() -> Iterator[Flow]:
@@ -79,7 +90,8 @@ def _link_local_frames() -> Flow:
 
 def _unproved_sources() -> Iterator[Flow]:
     # A port's own addresses pass above this priority, its other Ethernet types below it.
-    for ethertype in (ARP, RARP, IPV4, IPV6):
+    # A second tag, behind the one that was taken off, would hide addresses.
+    for ethertype in (ARP, RARP, IPV4, IPV6, VLAN, SERVICE_VLAN):
         yield Flow(table=Table.ANTISPOOF, priority=Priority.REFUSE, match=Match.of((ETH_TYPE, ethertype)))
 
 

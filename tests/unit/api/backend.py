@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from controller.compiler.recompute import Recomputation
+from controller.events import EventLog
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
 from controller.prober.prober import Prober
@@ -46,6 +47,7 @@ class FakeController:
             draw=count(0xA1).__next__,
         )
         self.bridges.sighted = self.prober.sighted
+        self.log = EventLog()
 
     @property
     def intent(self):
@@ -61,6 +63,9 @@ class FakeController:
             return [self.refusal for _ in commands]
         answers = map(self.service.enqueue, commands)
         return await asyncio.gather(*answers, return_exceptions=True)
+
+    def events(self, since, limit):
+        return self.log.since(since, limit)
 
     def conditions(self, held):
         return (ACCEPTED, self.programmed)

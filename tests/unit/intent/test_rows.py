@@ -13,6 +13,7 @@ from controller.intent.commands import Bind
 from controller.intent.model import (
     CapabilitySpec,
     DatapathChoice,
+    GroupSpec,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -22,6 +23,7 @@ from controller.intent.model import (
     OptionSchemaSpec,
     OptionValue,
     PolicyAction,
+    PolicySpec,
     PortSpec,
     RetiredSlotSpec,
     RolloutSpec,
@@ -29,12 +31,13 @@ from controller.intent.model import (
     Tunables,
 )
 from controller.intent.rows import TABLES, decode_row, encode_row
+from controller.intent.rules import PortRange
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.unit.intent.builders import KINDS, after, fabric
 
-NETWORK, PORT, SCHEMA, OTHER, HOST = (UUID(int=number) for number in range(1, 6))
+NETWORK, PORT, SCHEMA, OTHER, WEB, DB, HOST = (UUID(int=number) for number in range(1, 8))
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True)
 TEXTS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 ADDRESSES = st.lists(
@@ -94,6 +97,9 @@ MAPS = st.builds(
     length=st.integers(0, 31).map(lambda words: 4 * words),
     index=st.integers(0, 63),
 )
+PORT_RANGES = st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)), max_size=4).map(
+    lambda pairs: tuple(PortRange(*sorted(pair)) for pair in pairs)
+)
 SPECS = st.one_of(
     st.builds(
         HostSpec,
@@ -123,6 +129,7 @@ SPECS = st.one_of(
         addresses=ADDRESSES.map(tuple),
         interface_id=st.none() | TEXTS,
         values=VALUES,
+        group=st.none() | st.just("web"),
     ),
     st.builds(
         OptionSchemaSpec,
@@ -158,6 +165,19 @@ SPECS = st.one_of(
         reason=st.text(max_size=40),
     ),
     st.builds(RetiredSlotSpec, tlv_map=MAPS),
+    st.builds(GroupSpec, identity=st.integers(1, 0xFFFF)),
+    st.builds(
+        PolicySpec,
+        network=st.just("network"),
+        to_group=st.sampled_from(["web", "db"]),
+        from_group=st.none() | st.sampled_from(["web", "db"]),
+        priority=st.integers(0, 10_000),
+        protocol=st.none() | st.integers(0, 255),
+        ports=PORT_RANGES,
+        allow=st.booleans(),
+        stateful=st.booleans(),
+        log=st.booleans(),
+    ),
 )
 
 ROWS = {
@@ -166,6 +186,8 @@ ROWS = {
     (Kind.PORT, "port"): PORT,
     (Kind.OPTION_SCHEMA, "schema"): SCHEMA,
     (Kind.OPTION_SCHEMA, "other"): OTHER,
+    (Kind.GROUP, "web"): WEB,
+    (Kind.GROUP, "db"): DB,
 }
 KNOWN = {
     uuid: Object(kind=kind, name=name, key=uuid.int, spec=NetworkSpec())
