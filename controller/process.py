@@ -24,6 +24,7 @@ from controller.compiler.compile import recompute
 from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
+from controller.drop_log import DropLog
 from controller.errors import SetupError
 from controller.events import Event, EventLog
 from controller.guard.guard import Guard
@@ -184,6 +185,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binding = asyncio.create_task(binder.run(), name="binder")
         stack.push_async_callback(_end, binding)
         events = EventLog()
+        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        packets.register(Punt.DROP_LOG, refused)
         guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         guarding = asyncio.create_task(guard.run(), name="guard")
         stack.push_async_callback(_end, guarding)
