@@ -45,6 +45,9 @@ class Controller(Protocol):
     async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
         """Return once bridges have acknowledged a revision, or one has refused the object."""
 
+    async def rolled_out(self, network: str) -> None:
+        """Return once no option is on its way into or out of a network; one that was rolled back is not."""
+
     def report(self, host: str) -> HostReport:
         """Return what a host's OVSDB tells."""
 

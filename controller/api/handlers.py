@@ -314,6 +314,8 @@ async def _acknowledged(
     try:
         async with asyncio.timeout(seconds):
             await backend.acknowledged(hosts, revision, held.key)
+            if held.kind is Kind.NETWORK:
+                await backend.rolled_out(held.name)
     except TimeoutError:
         return False
     return True

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from controller.api.rollout_schema import CapabilitiesView, RolloutStateView
 from controller.api.rule_schema import GroupDocument, Labels, OptionPolicyDocument, PolicyDocument
 
 OptionValues = Annotated[
@@ -236,6 +237,10 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
     progress: ProgressView | UnsetType = UNSET
+    rollouts: list[RolloutStateView] | UnsetType = UNSET
+    "Of a network: options on their way in or out."
+    capabilities: CapabilitiesView | UnsetType | None = UNSET
+    "Of a host: what it can do; null until its bridge was read."
 
 
 D = TypeVar("D")

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from controller.api.backend import Controller
 from controller.api.documents import field_document, to_document
+from controller.api.rollouts import capabilities_view, rollout_states
 from controller.api.schema import (
     ConditionView,
     ControllerView,
@@ -90,10 +91,12 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
             layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
             view.overhead = OUTER_IPV4 + sum(_OPTION_HEADER + layout.length for layout in layouts)
             view.lint = _findings(lint_set(layouts))
+            view.rollouts = rollout_states(controller.intent, held.name)
         case OptionSchemaSpec(layout=layout, slot=slot):
             view.slot = UNSET if slot is None else slot
             view.lint = _findings(lint(layout))
         case HostSpec():
+            view.capabilities = capabilities_view(controller.intent, held.name)
             view.ovs_version = controller.report(held.name).ovs_version
             progress = controller.progress(held.name)
             view.progress = ProgressView(

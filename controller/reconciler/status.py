@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.intent.model import RolloutSpec, RolloutStage
 from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, Peers
 
@@ -88,6 +89,21 @@ def programmed(
     if pending:
         return _not("Programmed", "Pending", f"not acknowledged yet: {', '.join(pending)}")
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def rolling_out(done: Condition, rollouts: Iterable[RolloutSpec]) -> Condition:
+    """Say that a network is programmed only once no option is on its way into it or out of it."""
+    if done.status is not Truth.TRUE:
+        return done
+    under_way = sorted(rollouts, key=lambda one: (one.stage is not RolloutStage.ROLLED_BACK, one.schema))
+    if not under_way:
+        return done
+    reason = "RolledBack" if under_way[0].stage is RolloutStage.ROLLED_BACK else "RollingOut"
+    said = (
+        f"{one.schema} {'in' if one.incoming else 'out'}, {one.stage.value}: {one.reason}"
+        for one in under_way
+    )
+    return _not("Programmed", reason, "; ".join(text.removesuffix(": ") for text in said))
 
 
 def is_behind(programmer: Programmer, revision: int) -> bool:

@@ -37,6 +37,13 @@ def facts_of(replica: Replica, bridge_name: str) -> HostFacts:
     return HostFacts(dpid=int(bridge.datapath_id or "0", 16), ofports=ofports)
 
 
+def datapath_of(replica: Replica, bridge_name: str) -> str:
+    """Return which datapath a bridge uses, as OVS spells it; "" while there is no bridge."""
+    bridge = by_name(replica, Bridge, bridge_name)
+    # An empty datapath_type is the kernel's (ovs-vswitchd.conf.db(5), Bridge TABLE).
+    return "" if bridge is None else bridge.datapath_type or "system"
+
+
 def system_of(replica: Replica) -> OpenVSwitch | None:
     """Return the row about the whole host; None in a database that was never initialised."""
     return next(each(replica, OpenVSwitch), None)

@@ -93,6 +93,10 @@ class HostReport:
     provisioned: bool = False
     "Bridge, vport and controller are as declared, as far as OVSDB tells."
     ovs_version: str = ""
+    datapath: str = ""
+    'The bridge\'s, as OVS spells it: "system" or "netdev".'
+    kernel: str = ""
+    "Its release, where it can be known: OVSDB does not tell."
     system_id: str = ""
     problem: Problem | None = None
     run_directory: Path | None = None

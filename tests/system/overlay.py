@@ -195,6 +195,13 @@ class Overlay:
         self._ports[name] = []
         return name
 
+    def carry(self, network: str, *options: str, wait: bool = True) -> None:
+        """Have a network carry these options and no others; wait until it does, on every packet."""
+        spec = NetworkSpec(vni=Vni(self.vni(network)), options=options)
+        self.controller.put(Kind.NETWORK, network, spec)
+        if wait:
+            self.controller.settle((Kind.NETWORK, network))
+
     def vni(self, network: str) -> int:
         """The VNI of a network."""
         return int(self.controller.ask("vni", network))
@@ -264,6 +271,7 @@ class Overlay:
         action: str = "allow",
         to_port: str | None = None,
         priority: int = 100,
+        wait: bool = True,
     ) -> None:
         """`match` is ("schema.field", value, mask)…"""
         conditions = (
@@ -278,7 +286,8 @@ class Overlay:
             action=PolicyAction(action),
         )
         self.controller.put(Kind.OPTION_POLICY, name, spec)
-        self.controller.settle((Kind.OPTION_POLICY, name))
+        if wait:
+            self.controller.settle((Kind.OPTION_POLICY, name))
 
     def rule(self, name: str, network: str, to: str, **rest: Any) -> None:
         """Say who may talk to a group; `rest` is of PolicySpec."""

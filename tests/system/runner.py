@@ -16,6 +16,8 @@ from pathlib import Path
 from controller.compiler.compile import Compiler
 from controller.intent.commands import Delete, Put
 from controller.intent.model import Kind
+from controller.prober.model import Result
+from controller.prober.plan import Request
 from controller.process import ControllerProcess, running
 from controller.reconciler.status import Truth
 from controller.settings import Settings
@@ -58,11 +60,31 @@ class Service:
     async def vni(self, network: str) -> int | None:
         return self._process.intent.networks[network].spec.vni
 
+    async def rollouts(self) -> dict[str, tuple[bool, str, str]]:
+        rollouts = self._process.intent.rollouts.items()
+        return {name: (one.spec.incoming, one.spec.stage.value, one.spec.reason) for name, one in rollouts}
+
+    async def slot(self, schema: str) -> int | None:
+        return self._process.intent.option_schemas[schema].spec.slot
+
+    async def resting(self) -> list[int]:
+        return [one.spec.tlv_map.index for one in self._process.intent.retired_slots.values()]
+
+    async def capabilities(self, host: str) -> object:
+        held = self._process.intent.capabilities.get(host)
+        return None if held is None else held.spec
+
+    async def key(self, kind: Kind, name: str) -> int:
+        return self._process.intent.objects(kind)[name].key
+
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
 
     async def events(self, since: int = 0) -> list[dict[str, object]]:
         return [dataclasses.asdict(event) for event in self._process.events(since, 1000)]
+
+    async def verify(self, request: Request) -> list[Result]:
+        return await self._process.prober.verify(request)
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler
@@ -110,5 +132,6 @@ if __name__ == "__main__":
     parser.add_argument("state_directory", type=Path)
     parser.add_argument("--ovsdb")
     parser.add_argument("--openflow")
+    parser.add_argument("--slot-rest", type=float, default=10.0)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(main(Settings(**vars(parser.parse_args()))))

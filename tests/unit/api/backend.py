@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from controller.compiler.recompute import Recomputation
+from controller.events import EventLog
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
 from controller.prober.prober import Prober
@@ -31,6 +32,7 @@ class FakeController:
         "Raised by submit instead of an answer."
         self.acknowledges = True
         self.waited_for = []
+        self.rolled_out_for = []
         self.programmed = DONE
         self.readiness = (True, "")
         self.strangers = ()
@@ -45,6 +47,7 @@ class FakeController:
             draw=count(0xA1).__next__,
         )
         self.bridges.sighted = self.prober.sighted
+        self.log = EventLog()
 
     @property
     def intent(self):
@@ -61,6 +64,9 @@ class FakeController:
         answers = map(self.service.enqueue, commands)
         return await asyncio.gather(*answers, return_exceptions=True)
 
+    def events(self, since, limit):
+        return self.log.since(since, limit)
+
     def conditions(self, held):
         return (ACCEPTED, self.programmed)
 
@@ -74,6 +80,9 @@ class FakeController:
 
     def network_mtu(self, network):
         return 1442
+
+    async def rolled_out(self, network):
+        self.rolled_out_for.append(network)
 
     def report(self, host):
         return HostReport(ovs_version="3.1.0")
