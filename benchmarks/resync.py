@@ -17,7 +17,7 @@ from benchmarks.rig.daemons import BRIDGE, OvsHost, cpu_seconds, workspace
 from benchmarks.rig.report import Report, progress
 from benchmarks.rig.switch import connected
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
-from controller.hoststate import EncodedFlow, HostState, Observed, difference
+from controller.hoststate import EncodedFlow, Held, HostState, Observed, difference
 from controller.reconciler.plan import plan
 from ovs_geneve.openflow.template import message_key
 
@@ -44,7 +44,7 @@ async def by_controller(host: OvsHost, desired: HostState) -> None:
         asked = session.sent
         mapped = frozenset(seen.tlv_maps)
         observed = Observed(tlv_maps=mapped, flows=seen.flows, groups={})
-        steps = plan(difference(desired, observed), mapped)
+        steps = plan(difference(desired, observed), Held(mapped))
         assert (len(seen.flows), steps) == (len(desired.flows), ()), (
             f"{len(seen.flows)} flows, {len(steps)} steps"
         )

@@ -13,18 +13,19 @@ from os_ken.controller.handler import DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_c
 from os_ken.ofproto import ofproto_v1_5
 
 from controller.southbound.openflow import SwitchLink
-from controller.southbound.ports import SwitchEvents
+from controller.southbound.ports import PacketEvents, SwitchEvents
 from ovs_geneve.openflow.osken_transport import LoopApp
 
 
 class GeneveApp(LoopApp):
-    """Tells `switches` which bridges come, answer and go."""
+    """Tells `switches` which bridges come, answer and go, and `packets` what they send up."""
 
     OFP_VERSIONS = [ofproto_v1_5.OFP_VERSION]
 
-    def __init__(self, *args: Any, switches: SwitchEvents, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, switches: SwitchEvents, packets: PacketEvents, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._switches = switches
+        self._packets = packets
         self._links: dict[Any, SwitchLink] = {}
 
     @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])  # type: ignore[untyped-decorator]  # os-ken is untyped
@@ -32,11 +33,16 @@ class GeneveApp(LoopApp):
         """Take over a bridge once os-ken's handshake is done, and let go of it when its connection ends."""
         datapath = ev.datapath
         if ev.state == MAIN_DISPATCHER:
-            dpid = datapath.id
-            link = SwitchLink(
-                datapath.switch, lambda link, event: self._switches.switch_event(dpid, link, event)
-            )
-            self._links[datapath] = link
-            self._switches.switch_connected(dpid, link)
+            self._take_over(datapath)
         elif datapath in self._links:
-            self._switches.switch_disconnected(datapath.id, self._links.pop(datapath))
+            link = self._links.pop(datapath)
+            self._packets.switch_disconnected(datapath.id, link)
+            self._switches.switch_disconnected(datapath.id, link)
+
+    def _take_over(self, datapath: Any) -> None:
+        dpid, switch = datapath.id, datapath.switch
+        link = SwitchLink(switch, lambda link, event: self._switches.switch_event(dpid, link, event))
+        self._links[datapath] = link
+        switch.packet_ins.listener = lambda packet: self._packets.packet_arrived(dpid, packet)
+        self._packets.switch_connected(dpid, link)
+        self._switches.switch_connected(dpid, link)

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import NamedTuple
 
+from ovs_geneve.openflow.action_codec import uses_meter
 from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.events import Step
+from ovs_geneve.openflow.meters import MeterEntry, contents
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 # Of a FLOW_MOD in its wrapping: cookie, table, priority and the length of the match (openflow-1.5.1 7.3.4.2).
@@ -79,6 +81,9 @@ class HostState:
     tlv_maps: frozenset[TlvMap]
     flows: Mapping[bytes, EncodedFlow]
     groups: Mapping[int, EncodedGroup]
+    released: frozenset[TlvMap] = frozenset()
+    "What we mapped once and a bridge is to let go; mappings that are in neither set are somebody else's."
+    meters: frozenset[MeterEntry] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,8 @@ class Installation:
     tlv_maps: frozenset[TlvMap]
     blocks: Sequence[Block]
     "Groups first, then flows."
+    released: frozenset[TlvMap] = frozenset()
+    meters: frozenset[MeterEntry] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +102,20 @@ class Observed:
     """Everything of ours that a bridge does hold, as it reported."""
 
     tlv_maps: frozenset[TlvMap] = frozenset()
+    "All of them: only who knows what we mapped can tell ours from others'."
     flows: Mapping[bytes, int] = field(default_factory=dict)
     "Cookie by flow key."
     groups: Mapping[int, bytes] = field(default_factory=dict)
     "Canonical buckets by group."
+    meters: Mapping[int, bytes] = field(default_factory=dict)
+    "`MeterEntry.content` by meter."
+
+
+class Held(NamedTuple):
+    """What of a bridge the steps of a delta start from."""
+
+    tlv_maps: frozenset[TlvMap] = frozenset()
+    meters: Mapping[int, bytes] = {}
 
 
 @dataclass(slots=True)
@@ -108,14 +125,16 @@ class HostDelta:
     flows: dict[bytes, EncodedFlow | None] = field(default_factory=dict)
     groups: dict[int, EncodedGroup | None] = field(default_factory=dict)
     tlv_maps: frozenset[TlvMap] | None = None
-    "The whole map wanted from now on; None leaves it as it is."
-    planned: tuple[frozenset[TlvMap], tuple[Step, ...]] | None = field(
-        default=None, compare=False, repr=False
-    )
-    "The steps that `plan` found last, and for which TLV map: hosts that share a delta share its bytes."
+    "All that we want mapped from now on; None leaves it as it is."
+    released: frozenset[TlvMap] = frozenset()
+    "What is to be mapped no more; all else stays, whoever mapped it. Empty unless `tlv_maps` is there."
+    meters: frozenset[MeterEntry] | None = None
+    "All meters wanted from now on; None leaves them as they are."
+    planned: tuple[Held, tuple[Step, ...]] | None = field(default=None, compare=False, repr=False)
+    "The steps that `plan` found last, and for what they start from: hosts that share a delta share its bytes."
 
     def __bool__(self) -> bool:
-        return bool(self.flows or self.groups or self.tlv_maps is not None)
+        return bool(self.flows or self.groups or self.tlv_maps is not None or self.meters is not None)
 
     def fold(self, later: HostDelta) -> None:
         """Make this delta do what it did and then what `later` does."""
@@ -123,7 +142,9 @@ class HostDelta:
         self.flows.update(later.flows)
         self.groups.update(later.groups)
         if later.tlv_maps is not None:
-            self.tlv_maps = later.tlv_maps
+            self.tlv_maps, self.released = later.tlv_maps, later.released
+        if later.meters is not None:
+            self.meters = later.meters
 
     def replace_flows(self, old: Iterable[EncodedFlow], new: Iterable[EncodedFlow]) -> None:
         """Record that `new` stand where `old` stood; what is in both alike is not touched."""
@@ -159,6 +180,22 @@ def difference(desired: HostState, observed: Observed) -> HostDelta:
             delta.groups[group_id] = group
     for group_id in observed.groups.keys() - desired.groups.keys():
         delta.groups[group_id] = None
-    if desired.tlv_maps != observed.tlv_maps:
-        delta.tlv_maps = desired.tlv_maps
+    if not maps_fit(desired.tlv_maps, desired.released, observed.tlv_maps):
+        delta.tlv_maps, delta.released = desired.tlv_maps, desired.released
+    if contents(desired.meters) != observed.meters:
+        delta.meters = desired.meters
+        lost = {meter.meter_id for meter in desired.meters} - observed.meters.keys()
+        delta.flows.update(_flows_within(lost, desired))
     return delta
+
+
+def maps_fit(wanted: frozenset[TlvMap], released: frozenset[TlvMap], observed: frozenset[TlvMap]) -> bool:
+    """Tell whether a bridge maps all that it should and nothing that it should not."""
+    return wanted <= observed and released.isdisjoint(observed)
+
+
+def _flows_within(meters: Collection[int], desired: HostState) -> Iterator[tuple[bytes, EncodedFlow]]:
+    """Yield the flows that meters limit: OVS looks a meter up when the flow is installed, and not again."""
+    for key, flow in desired.flows.items() if meters else ():
+        if any(uses_meter(flow.wrapped, meter_id) for meter_id in meters):
+            yield key, flow

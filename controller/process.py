@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -19,6 +21,8 @@ from controller.api.server import create_app
 from controller.app import GeneveApp
 from controller.collector import Collector
 from controller.compiler.compile import recompute
+from controller.compiler.cookies import Feature
+from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
 from controller.intent.commands import Delete, Put
@@ -27,15 +31,20 @@ from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
+from controller.prober.bridges import FleetBridges
+from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
+from controller.reconciler.counting import count
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
+from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
+from ovs_geneve.openflow.stats import Count
 
 _SHUTDOWN_SECONDS = 3
 "How long requests under way, such as those that wait for bridges, may hold up the end."
@@ -50,12 +59,18 @@ class ControllerProcess:
     version = version("ovs-geneve")
 
     def __init__(
-        self, service: IntentService, binder: Binder, reconciler: Reconciler, hosts: HostDatabases
+        self,
+        service: IntentService,
+        binder: Binder,
+        reconciler: Reconciler,
+        hosts: HostDatabases,
+        prober: Prober,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
         self.reconciler = reconciler
+        self.prober = prober
 
     @property
     def intent(self) -> Intent:
@@ -93,6 +108,14 @@ class ControllerProcess:
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
         return self.reconciler.progress(host)
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
+        return self.reconciler.network_mtu(network)
+
+    async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
+        """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
+        return await count(self.reconciler.channels(self.hosts_concerned(held)), feature, held.key)
 
     def work(self) -> Work:
         """Return what changes cost."""
@@ -133,7 +156,10 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         binder = Binder(lambda: service.intent, service.submit)
         reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
         hosts.events = reconciler
-        apps.add(GeneveApp, switches=reconciler)
+        packets = PacketExchange()
+        apps.add(GeneveApp, switches=reconciler, packets=packets)
+        prober = _prober(service, reconciler, packets)
+        stack.push_async_callback(prober.stop)
         if settings.openflow is not None:
             address, port = _address(settings.openflow)
             await switches.listen_tcp(address or None, port)
@@ -150,7 +176,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             stack.push_async_callback(keeper.stop)
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts)
+        yield ControllerProcess(service, binder, reconciler, hosts, prober)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -161,6 +187,21 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     database = EmbeddedDatabase(settings.state_directory, settings.store_listen)
     await stack.enter_async_context(database)
     return database.remote
+
+
+def _prober(service: IntentService, reconciler: Reconciler, packets: PacketExchange) -> Prober:
+    """Give the prober its way to the bridges."""
+    bridges = FleetBridges(reconciler)
+    prober = Prober(
+        bridges,
+        lambda: service.intent,
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        draw=lambda: secrets.randbits(64),
+    )
+    bridges.sighted = prober.sighted
+    packets.register(Punt.PROBE, bridges)
+    return prober
 
 
 def _share_hosts(

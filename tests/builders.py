@@ -108,8 +108,11 @@ def apply_delta(state: HostState, delta: HostDelta) -> HostState:
                 del held[key]
             else:
                 held[key] = new
-    tlv_maps = state.tlv_maps if delta.tlv_maps is None else delta.tlv_maps
-    return HostState(tlv_maps=tlv_maps, flows=flows, groups=groups)
+    maps, released = state.tlv_maps, state.released
+    if delta.tlv_maps is not None:
+        maps, released = delta.tlv_maps, delta.released
+    meters = state.meters if delta.meters is None else delta.meters
+    return HostState(tlv_maps=maps, flows=flows, groups=groups, released=released, meters=meters)
 
 
 def seal_flow(flow: Flow, feature: Feature, object_key: int, salt: bytes = b"") -> EncodedFlow:

@@ -69,6 +69,9 @@ class FakeHosts:
     def forget(self, name: str) -> None:
         self._hosts.discard(name)
 
+    def look_again(self, name: str) -> None:
+        """Do nothing: there is no database to look at."""
+
     def strangers(self) -> tuple[WaitingHost, ...]:
         return ()
 

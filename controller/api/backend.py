@@ -11,6 +11,7 @@ from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
+from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
 
@@ -19,6 +20,7 @@ class Controller(Protocol):
     """The running controller (`controller.process.ControllerProcess`)."""
 
     version: str
+    prober: Prober
 
     @property
     def intent(self) -> Intent:
@@ -44,6 +46,9 @@ class Controller(Protocol):
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return the largest IP packet that a network carries; None while no host is declared."""
 
     def work(self) -> Work:
         """Return what changes cost."""

@@ -34,10 +34,12 @@ from controller.api.schema import (
     NetworkDocument,
     OptionSchemaDocument,
     PortDocument,
+    TargetDocument,
     TunnelDocument,
 )
 from controller.errors import Invalid
 from controller.intent.checks.documents import pointer
+from controller.intent.checks.profiles import settle_profile
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
@@ -54,6 +56,7 @@ from controller.intent.model import (
     PolicySpec,
     PortSpec,
     Spec,
+    TargetSpec,
     Tunables,
 )
 from ovs_geneve.errors import EncodeError
@@ -95,6 +98,7 @@ def _(document: NetworkDocument, name: str, intent: Intent) -> NetworkSpec:
         values=tuple(parse_values(document.values, "values", intent)),
         mtu=document.mtu,
         inner_vlan=InnerVlan(document.inner_vlan),
+        target=None if document.target is None else _target(document.target),
     )
 
 
@@ -132,6 +136,7 @@ def _(document: OptionSchemaDocument, name: str, intent: Intent) -> OptionSchema
         direction=OptionDirection(document.direction),
         replaces=document.replaces,
         allow_registered=document.allow_registered,
+        profile=document.profile,
     )
 
 
@@ -187,6 +192,7 @@ def _(spec: NetworkSpec, labels: dict[str, str], intent: Intent) -> NetworkDocum
         values=values,
         mtu=spec.mtu,
         inner_vlan=spec.inner_vlan.value,
+        target=None if spec.target is None else _target_document(spec.target),
     )
 
 
@@ -211,10 +217,11 @@ def _(spec: OptionSchemaSpec, labels: dict[str, str], intent: Intent) -> OptionS
         class_=f"{layout.option_class:#06x}",
         type=layout.option_type,
         length=layout.length,
-        fields=[_field_document(field) for field in layout.fields],
+        fields=[field_document(field) for field in layout.fields],
         direction=spec.direction.value,
         replaces=spec.replaces,
         allow_registered=spec.allow_registered,
+        profile=spec.profile,
     )
 
 
@@ -231,6 +238,20 @@ def _(spec: GroupSpec, labels: dict[str, str], intent: Intent) -> GroupDocument:
 @_rendered.register
 def _(spec: PolicySpec, labels: dict[str, str], intent: Intent) -> PolicyDocument:
     return policy_document(spec, labels)
+
+
+def _target(document: TargetDocument) -> TargetSpec:
+    return TargetSpec(
+        gateways=tuple(
+            _address(text, pointer("target", "gateways", index))
+            for index, text in enumerate(document.gateways)
+        ),
+        hosts=tuple(document.hosts),
+    )
+
+
+def _target_document(target: TargetSpec) -> TargetDocument:
+    return TargetDocument(gateways=[str(one) for one in target.gateways], hosts=list(target.hosts))
 
 
 def _option_field(index: int, document: FieldDocument) -> OptionField:
@@ -264,7 +285,8 @@ def _field_names(kind: FieldKind, document: FieldDocument, at: str) -> Names:
     return tuple((name, bit) for bit, name in enumerate(flags or ()) if name)
 
 
-def _field_document(field: OptionField) -> FieldDocument:
+def field_document(field: OptionField) -> FieldDocument:
+    """Turn a field into the document that would make it."""
     document = FieldDocument(name=field.name, type=field.kind.value, offset=field.offset, bits=field.bits)
     if field.kind is FieldKind.ENUM:
         document.values = dict(field.names)
@@ -289,8 +311,11 @@ def _address(text: str, at: str) -> Address:
 
 
 def to_layout(document: object, name: str) -> OptionLayout:
-    """Read an option-schema document, parsed from JSON or YAML, as a layout; ValidationError and Invalid rise."""
+    """Read an option-schema document, parsed from JSON or YAML, as a layout; ValidationError and Invalid rise.
+
+    One of a profile that leaves its fields out has those of the profile, as it has once it is stored.
+    """
     typed = msgspec.convert(document, OptionSchemaDocument)
     spec = to_spec(typed, name, Intent())
     assert isinstance(spec, OptionSchemaSpec)
-    return spec.layout
+    return settle_profile(spec.layout, spec.profile) if spec.profile else spec.layout

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from litestar import Controller as Routes
 from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from controller.api import rule_schema, schema
@@ -24,19 +25,30 @@ from controller.api.parameters import (
     parse_none_match,
     parse_wait,
 )
+from controller.api.plan_views import PlanView, plan_view
 from controller.api.schema import (
     ControllerView,
     Document,
     ListView,
     ObjectView,
+    ProfileListView,
+    ProfileView,
     RecomputationView,
     TunnelListView,
 )
-from controller.api.views import controller_view, object_view, recomputation_view, tunnels_view
+from controller.api.views import (
+    controller_view,
+    object_view,
+    profile_view,
+    profiles_view,
+    recomputation_view,
+    tunnels_view,
+)
 from controller.errors import NotFound, StaleRevision
-from controller.intent.commands import Delete, Put
+from controller.intent.commands import Delete, Put, evaluate
 from controller.intent.model import AnyObject, Kind, object_id
 from controller.reconciler.status import Truth
+from ovs_geneve.geneve.profiles import profiles
 
 Backend = NamedDependency[SkipValidation[Controller]]
 _Name = FromPath[str]
@@ -46,6 +58,9 @@ Wait = Annotated[
     QueryParameter(description='"programmed": answer when every bridge concerned acknowledged it.'),
 ]
 Timeout = Annotated[str, QueryParameter(description="How long to wait: 5s, 500ms. Then the answer is 202.")]
+_DryRun = Annotated[
+    bool, QueryParameter(description="Store nothing: answer with what would come of it, or be refused alike.")
+]
 _IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", description="The ETag it must have.")]
 _IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match", description="*: only create.")]
 
@@ -94,7 +109,8 @@ class Collection(Routes):
         timeout: Timeout = "5s",
         if_match: _IfMatch = None,
         if_none_match: _IfNoneMatch = None,
-    ) -> Response[ObjectView[Document]]:
+        dry_run: _DryRun = False,
+    ) -> Response[ObjectView[Document] | PlanView]:
         """Make the object so; the same document again changes nothing."""
         waits, seconds = parse_wait(wait), parse_duration(timeout)
         if if_match == ANY_REVISION:
@@ -107,6 +123,8 @@ class Collection(Routes):
             if_match=parse_etag(if_match),
             if_none_match=parse_none_match(if_none_match),
         )
+        if dry_run:
+            return _planned(backend, command)
         result = await backend.submit(command)
         held = result.object or self._find(backend, name)
         status = 201 if result.created else 200
@@ -114,9 +132,14 @@ class Collection(Routes):
             hosts = backend.hosts_concerned(held)
             await _acknowledged(backend, hosts, held, result.revision, seconds)
             status = status if is_programmed(backend, held) else 202
-        return _shown(backend, held, status)
+        return cast("Response[ObjectView[Document] | PlanView]", _shown(backend, held, status))
 
-    @delete("/{name:str}", summary="Delete", status_code=204)
+    @delete(
+        "/{name:str}",
+        summary="Delete",
+        status_code=204,
+        responses={200: ResponseSpec(PlanView, description="The plan, of a dry run.")},
+    )
     async def delete_object(
         self,
         backend: Backend,
@@ -124,12 +147,16 @@ class Collection(Routes):
         wait: Wait = None,
         timeout: Timeout = "5s",
         if_match: _IfMatch = None,
+        dry_run: _DryRun = False,
     ) -> Response[None]:
         """Take the object away."""
         waits, seconds = parse_wait(wait), parse_duration(timeout)
         held = self._find(backend, name)
+        command = Delete(kind=self.kind, name=name, if_match=parse_etag(if_match))
+        if dry_run:
+            return _planned(backend, command)
         hosts = backend.hosts_concerned(held)
-        result = await backend.submit(Delete(kind=self.kind, name=name, if_match=parse_etag(if_match)))
+        result = await backend.submit(command)
         done = not waits or await _acknowledged(backend, hosts, held, result.revision, seconds)
         return Response(None, status_code=204 if done else 202)
 
@@ -215,6 +242,21 @@ class Policies(Collection):
     before_request = CheckBody(rule_schema.PolicyDocument)
 
 
+@get("/option-profiles", summary="Option profiles", tags=["option-schemas"])
+async def option_profiles() -> ProfileListView:
+    """List the options that other systems define, as far as they are known here."""
+    return profiles_view()
+
+
+@get("/option-profiles/{name:str}", summary="Option profile", tags=["option-schemas"])
+async def option_profile(name: _Name) -> ProfileView:
+    """Show the options that one system defines."""
+    for profile in profiles():
+        if profile.name == name:
+            return profile_view(profile)
+    raise NotFound("not-found", f"there is no option-profile/{name}")
+
+
 @get("/tunnels", summary="Tunnels", tags=["status"])
 async def tunnels(backend: Backend) -> TunnelListView:
     """List the pairs of hosts that have a network in common."""
@@ -268,6 +310,11 @@ async def _acknowledged(
 def is_programmed(backend: Controller, held: AnyObject) -> bool:
     """Tell whether all bridges concerned hold an object."""
     return all(c.status is Truth.TRUE for c in backend.conditions(held) if c.type == "Programmed")
+
+
+def _planned(backend: Controller, command: Put | Delete) -> Response[Any]:
+    """Answer with what a command would come to."""
+    return Response(plan_view(backend.intent, evaluate(backend.intent, command)), status_code=200)
 
 
 def _shown(backend: Controller, held: AnyObject, status_code: int) -> Response[ObjectView[Document]]:

@@ -61,6 +61,15 @@ class HostDocument(_Document, kw_only=True):
     ] = 1500
 
 
+class TargetDocument(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Hosts behind an AWS-style gateway load balancer."""
+
+    gateways: Annotated[list[str], Meta(description="Its underlay addresses.", examples=[["192.0.2.100"]])]
+    hosts: Annotated[
+        list[str], Meta(description="Those that send its packets back to it.", examples=[["hv3"]])
+    ]
+
+
 class NetworkDocument(_Document, kw_only=True):
     """A virtual network."""
 
@@ -76,6 +85,12 @@ class NetworkDocument(_Document, kw_only=True):
     inner_vlan: Annotated[
         Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
     ] = "forbid"
+    target: Annotated[
+        TargetDocument | None,
+        Meta(
+            description="Makes hosts return a gateway load balancer's packets, with its three options; no ports then."
+        ),
+    ] = None
 
 
 class PortDocument(_Document, kw_only=True):
@@ -130,6 +145,12 @@ class OptionSchemaDocument(_Document, kw_only=True):
     allow_registered: Annotated[
         bool, Meta(description="Lets the class lie outside IANA's experimental range.")
     ] = False
+    profile: Annotated[
+        str | None,
+        Meta(
+            description="It is the option of this coexistence profile, whose fields it has.", examples=["ovn"]
+        ),
+    ] = None
 
 
 Document = (
@@ -190,16 +211,29 @@ class ProgressView(Struct, kw_only=True):
     behind_since: int | None
 
 
+class FindingView(Struct, kw_only=True, omit_defaults=True):
+    """A remark about options: nothing that is refused."""
+
+    code: Annotated[str, Meta(examples=["over-4-bytes"])]
+    severity: Literal["info", "warning", "error"]
+    message: str
+    field: Annotated[str, Meta(description="The field it is about, if it is about one.")] = ""
+
+
 class StatusView(Struct, kw_only=True, omit_defaults=True):
     """What the controller knows of an object; which members there are depends on the kind."""
 
     conditions: list[ConditionView]
     host: str | UnsetType | None = UNSET
     "Of a port: where it is plugged."
+    mtu: int | UnsetType | None = UNSET
+    "Of a network and its ports: bytes of the largest IP packet that fits between any two hosts."
     overhead: int | UnsetType = UNSET
     "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
     slot: int | UnsetType = UNSET
     "Of an option schema: its tun_metadata index."
+    lint: list[FindingView] | UnsetType = UNSET
+    "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
     progress: ProgressView | UnsetType = UNSET
 
@@ -224,6 +258,32 @@ class ListView(Struct, Generic[D], kw_only=True):
     revision: Annotated[int, Meta(description="Of the whole intent, when the page was read.")]
     items: list[ObjectView[D]]
     next: Annotated[str | None, Meta(description="Cursor of the next page; null on the last.")] = None
+
+
+class ProfileOptionView(Struct, kw_only=True):
+    """An option of a coexistence profile, in one of its lengths."""
+
+    name: str
+    class_: str = field(name="class")
+    type: Annotated[int | None, Meta(description="Null: every type of the class.")]
+    length: Annotated[int | None, Meta(description="Bytes of data; null: any.")]
+    fields: list[FieldDocument]
+    rest: Annotated[str, Meta(description="Of any length: what the bytes behind the fields are called.")]
+
+
+class ProfileView(Struct, kw_only=True):
+    """What another system puts into GENEVE packets."""
+
+    name: str
+    about: str
+    source: Annotated[str, Meta(description="Where its layout was read.")]
+    options: list[ProfileOptionView]
+
+
+class ProfileListView(Struct, kw_only=True):
+    """All coexistence profiles."""
+
+    items: list[ProfileView]
 
 
 class TunnelEndView(Struct):

@@ -15,6 +15,7 @@ from litestar.types import Message, Scope
 from controller.api import handlers, problems
 from controller.api.apply import apply
 from controller.api.backend import Controller
+from controller.api.probes import Probes
 from controller.errors import IntentError, StoreUnavailable
 
 MAX_BODY = 1 << 20
@@ -37,6 +38,9 @@ def create_app(backend: Controller) -> Litestar:
             handlers.Groups,
             handlers.Policies,
             apply,
+            handlers.option_profiles,
+            handlers.option_profile,
+            Probes,
             handlers.tunnels,
             handlers.status,
             handlers.recompute,

@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import combinations
 
+from msgspec import UNSET
+
 from controller.api.backend import Controller
-from controller.api.documents import to_document
+from controller.api.documents import field_document, to_document
 from controller.api.schema import (
     ConditionView,
     ControllerView,
     DisagreementView,
     Document,
+    FindingView,
     ObjectView,
+    ProfileListView,
+    ProfileOptionView,
+    ProfileView,
     ProgressView,
     RecomputationView,
     StatusView,
@@ -35,6 +41,8 @@ from controller.intent.model import (
     OptionSchemaSpec,
     PortSpec,
 )
+from ovs_geneve.geneve.lint import Finding, lint, lint_set
+from ovs_geneve.geneve.profiles import Profile, profiles
 
 OUTER_IPV4 = 50
 "Bytes that GENEVE without options adds over IPv4: Ethernet 14, IPv4 20, UDP 8, GENEVE 8."
@@ -73,10 +81,15 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
     match held.spec:
         case PortSpec():
             view.host = controller.intent.host_of(held.name)
+            view.mtu = controller.network_mtu(held.spec.network)
         case NetworkSpec(options=options):
-            view.overhead = OUTER_IPV4 + sum(_wire_length(controller, name) for name in options)
-        case OptionSchemaSpec(slot=slot) if slot is not None:
-            view.slot = slot
+            view.mtu = controller.network_mtu(held.name)
+            layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
+            view.overhead = OUTER_IPV4 + sum(_OPTION_HEADER + layout.length for layout in layouts)
+            view.lint = _findings(lint_set(layouts))
+        case OptionSchemaSpec(layout=layout, slot=slot):
+            view.slot = UNSET if slot is None else slot
+            view.lint = _findings(lint(layout))
         case HostSpec():
             view.ovs_version = controller.report(held.name).ovs_version
             progress = controller.progress(held.name)
@@ -120,6 +133,31 @@ def recomputation_view(found: Recomputation) -> RecomputationView:
     )
 
 
+def profiles_view() -> ProfileListView:
+    """Show the coexistence profiles."""
+    return ProfileListView(items=[profile_view(profile) for profile in profiles()])
+
+
+def profile_view(profile: Profile) -> ProfileView:
+    """Show a coexistence profile."""
+    return ProfileView(
+        name=profile.name,
+        about=profile.about,
+        source=profile.source,
+        options=[
+            ProfileOptionView(
+                name=option.name,
+                class_=f"{option.option_class:#06x}",
+                type=option.option_type,
+                length=option.length,
+                fields=[field_document(field) for field in option.fields],
+                rest=option.rest,
+            )
+            for option in profile.options
+        ],
+    )
+
+
 def tunnels_view(controller: Controller) -> TunnelListView:
     """Show every pair of hosts that has a network in common."""
     return TunnelListView(revision=controller.intent.revision, items=list(_tunnels(controller)))
@@ -153,5 +191,7 @@ def _ends(one: Object[HostSpec], other: Object[HostSpec]) -> tuple[Address, Addr
     return None
 
 
-def _wire_length(controller: Controller, schema: str) -> int:
-    return _OPTION_HEADER + controller.intent.option_schemas[schema].spec.layout.length
+def _findings(found: Iterable[Finding]) -> list[FindingView]:
+    return [
+        FindingView(code=f.code, severity=f.severity.value, message=f.message, field=f.field) for f in found
+    ]

@@ -19,6 +19,7 @@ COLLECTIONS = {
     "option-policy": "option-policies",
     "group": "groups",
     "policy": "policies",
+    "option-profile": "option-profiles",
     "tunnel": "tunnels",
 }
 "Collection by kind."
@@ -62,10 +63,13 @@ class Client:
             cursor = page.get("next")
 
     def post(
-        self, path: str, documents: Sequence[Mapping[str, Any]] | None = None, **query: str
+        self,
+        path: str,
+        document: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+        **query: str,
     ) -> httpx.Response:
-        """POST, many documents or nothing."""
-        return self._ask("POST", path, document=documents, query=query)
+        """POST a document, many of them, or nothing."""
+        return self._ask("POST", path, document=document, query=query)
 
     def delete(self, path: str, **query: str) -> None:
         """DELETE an object."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 import click
 
-from controller.api.documents import to_layout
-from controller.cli.client import DEFAULT_SERVER, Client
+from controller.cli.client import DEFAULT_SERVER
+from controller.cli.declared import declared_layouts
 from controller.cli.live import live_frames
-from controller.cli.yaml_documents import read_documents
-from ovs_geneve.errors import DecodeError, OvsGeneveError
+from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.capture import CapturedFrame, read_capture
 from ovs_geneve.geneve.describe import (
     Layouts,
@@ -23,7 +22,6 @@ from ovs_geneve.geneve.describe import (
     render_line,
     render_tree,
 )
-from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.geneve.outer import LaterFragment, find_geneve
 from ovs_geneve.geneve.packet import decode as decode_packet
 
@@ -58,7 +56,7 @@ def decode(
     """Print the GENEVE packets of FILE (pcap or pcapng; - for stdin) by name."""
     if (file is None) == (live is None):
         raise click.UsageError("want a FILE or --live INTERFACE")
-    layouts = index_layouts(_layouts(schemas, server))
+    layouts = index_layouts(declared_layouts(schemas, server))
     try:
         frames = read_capture(file) if file is not None else live_frames(live or "")
         for number, text in enumerate(_texts(frames, port, layouts, tree=tree), 1):
@@ -67,33 +65,6 @@ def decode(
                 return
     except DecodeError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _layouts(schemas: IO[str] | None, server: str | None) -> Iterator[OptionLayout]:
-    """Read the declared options: from a file, else from a controller if one is named or answers."""
-    if schemas is not None:
-        named = [
-            (name, document) for kind, name, document in read_documents(schemas) if kind == "option-schema"
-        ]
-    else:
-        named = [(item["name"], item["spec"]) for item in _declared(server)]
-    for name, document in named:
-        try:
-            yield to_layout(document, name)
-        except (OvsGeneveError, ValueError) as error:
-            raise click.ClickException(f"option-schema {name}: {error}") from error
-
-
-def _declared(server: str | None) -> list[dict[str, Any]]:
-    try:
-        return list(Client(server or DEFAULT_SERVER).each("option-schemas"))
-    except click.ClickException:
-        if server is not None:
-            raise
-        click.echo(
-            "no controller answers: options are shown as bytes (--server or --schemas name them)", err=True
-        )
-        return []
 
 
 def _texts(frames: Iterable[CapturedFrame], port: int, layouts: Layouts, *, tree: bool) -> Iterator[str]:

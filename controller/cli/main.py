@@ -14,9 +14,11 @@ _COMMANDS = {
     "debug": "controller.cli.debug",
     "decode": "controller.cli.decode",
     "delete": "controller.cli.objects",
+    "dissector": "controller.cli.dissector",
     "get": "controller.cli.objects",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",
+    "verify": "controller.cli.verify",
 }
 "Where each command is defined, under its own name."
 

@@ -88,6 +88,9 @@ def get(kind: str, name: str | None, output: str, server: str) -> None:
         click.echo(yaml.safe_dump_all(items, sort_keys=False), nl=False)
     elif collection == "tunnels":
         _print(("SOURCE", "DESTINATION", "NETWORKS", "PROGRAMMED"), [_tunnel_row(item) for item in items])
+    elif collection == "option-profiles":
+        rows = [row for item in items for row in _profile_rows(item)]
+        _print(("PROFILE", "OPTION", "CLASS", "TYPE", "LENGTH", "FIELDS"), rows)
     else:
         _print(("NAME", "SPEC", "STATUS", "REVISION"), [_object_row(item) for item in items])
 
@@ -152,6 +155,14 @@ def _object_row(item: Mapping[str, Any]) -> tuple[str, ...]:
 def _tunnel_row(item: Mapping[str, Any]) -> tuple[str, ...]:
     ends = (f"{end['host']} {end['address']}" for end in (item["source"], item["destination"]))
     return (*ends, ", ".join(item["networks"]), str(item["programmed"]))
+
+
+def _profile_rows(item: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for option in item["options"]:
+        kind = "any" if option["type"] is None else f"{option['type']:#04x}"
+        length = "any" if option["length"] is None else str(option["length"])
+        fields = ", ".join(f"{field['name']}:{field['bits']}" for field in option["fields"]) or option["rest"]
+        yield item["name"], option["name"], option["class"], kind, length, fields
 
 
 def _short(value: object) -> str:

@@ -16,7 +16,7 @@ from ovs_geneve.openflow.stats import canonical_buckets
 from ovs_geneve.openflow.template import GroupCommand, encode_buckets, encode_group_of
 
 _KEY = 4
-"Bytes of an object key in a bucket."
+"Bytes of an object key in a bucket, and of a group's identity."
 
 
 class EncodedBucket(NamedTuple):
@@ -32,9 +32,10 @@ def to_host(host_key: int, endpoint: Address) -> EncodedBucket:
     return _encoded(flood.to_host(host_key, endpoint))
 
 
-def to_port(port_key: int) -> EncodedBucket:
+def to_port(port_key: int, group: int) -> EncodedBucket:
     """Return the bucket that copies a packet to a port of this host."""
-    return EncodedBucket(_PORT_CONTENT.fill((port_key,)), _PORT_WIRE.fill((port_key,)))
+    numbers = port_key, group
+    return EncodedBucket(_PORT_CONTENT.fill(numbers), _PORT_WIRE.fill(numbers))
 
 
 def seal_group(network_key: int, purpose: GroupPurpose, buckets: Sequence[EncodedBucket]) -> EncodedGroup:
@@ -52,12 +53,12 @@ def _encoded(bucket: Bucket) -> EncodedBucket:
 
 
 def _content_to_port(numbers: Numbers) -> bytes:
-    return _encoded(flood.to_port(numbers[0])).content
+    return _encoded(flood.to_port(*numbers)).content
 
 
 def _wire_to_port(numbers: Numbers) -> bytes:
-    return _encoded(flood.to_port(numbers[0])).wire
+    return _encoded(flood.to_port(*numbers)).wire
 
 
-_PORT_CONTENT = Pieces.learnt(_content_to_port, (_KEY,))
-_PORT_WIRE = Pieces.learnt(_wire_to_port, (_KEY,))
+_PORT_CONTENT = Pieces.learnt(_content_to_port, (_KEY, _KEY))
+_PORT_WIRE = Pieces.learnt(_wire_to_port, (_KEY, _KEY))

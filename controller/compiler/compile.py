@@ -23,15 +23,17 @@ from controller.compiler.dirty import (
 from controller.compiler.edits import Edits, HostChange, changes_of
 from controller.compiler.fragments import Fragment, FragmentId, Layer, LayerKind, shared_layer
 from controller.compiler.layers import Layers
+from controller.compiler.meters import METERS
 from controller.compiler.parts import Part, PartKind, Situation, produce
 from controller.compiler.recompute import Recomputation, Snapshot, compare
 from controller.compiler.seats import Seat
-from controller.compiler.views import tlv_map
-from controller.hoststate import EncodedFlow, HostState, Installation, Observed
+from controller.compiler.views import resting_map, tlv_map
+from controller.hoststate import EncodedFlow, HostState, Installation, Observed, maps_fit
 from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.openflow.bundle import Block
+from ovs_geneve.openflow.meters import MeterEntry, contents
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 _log = logging.getLogger(__name__)
@@ -76,9 +78,11 @@ class Compiler:
         self._reach: dict[str, frozenset[Layer]] = {}
         "The layers of ways to elsewhere that each network's ports were compiled into last."
         self._tlv_maps: frozenset[TlvMap] = frozenset()
+        self._released: frozenset[TlvMap] = frozenset()
+        "Mappings that were ours and that every bridge is to let go."
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
-        self._compile((Part(PartKind.PIPELINE),))
+        self._compile((Part(PartKind.PIPELINE), Part(PartKind.PROBES)))
 
     @property
     def intent(self) -> Intent:
@@ -95,7 +99,7 @@ class Compiler:
         parts.update(
             p for port, (was, now) in moves.items() for p in parts_of_move(port, was, now, self._situation)
         )
-        remap = any(change.kind is Kind.OPTION_SCHEMA for change in changes)
+        remap = any(change.kind in (Kind.OPTION_SCHEMA, Kind.RETIRED_SLOT) for change in changes)
         return self._refresh(_touched_hosts(changes, moves), parts, old, remap=remap)
 
     def update_ofports(self, host: str, ofports: Mapping[str, int]) -> HostChange | None:
@@ -125,13 +129,17 @@ class Compiler:
         for fragment in fragments:
             flows.update((flow.key, flow) for flow in fragment.flows)
         groups = {group.group_id: group for fragment in fragments for group in fragment.groups}
-        return HostState(tlv_maps=self._tlv_maps_of(host), flows=flows, groups=groups)
+        wanted, released = self.tlv_maps_of(host)
+        return HostState(
+            tlv_maps=wanted, flows=flows, groups=groups, released=released, meters=self._meters_of(host)
+        )
 
     def holds_all(self, host: str, observed: Observed) -> bool:
         """Tell whether a host's bridge holds exactly what it should; quicker than to look for what differs."""
         groups = (group for fragment in self._fragments(host) for group in fragment.groups)
         return (
-            observed.tlv_maps == self._tlv_maps_of(host)
+            maps_fit(*self.tlv_maps_of(host), observed.tlv_maps)
+            and observed.meters == contents(self._meters_of(host))
             and observed.groups == {group.group_id: group.content for group in groups}
             and observed.flows == self._layers.cookies(host)
         )
@@ -141,7 +149,17 @@ class Compiler:
         # Groups are in a host's own layer.
         own = self._layers.fragments(host, [shared_layer(LayerKind.HOST, host)])
         groups = [Block.of(group.message) for fragment in own for group in fragment.groups]
-        return Installation(tlv_maps=self._tlv_maps_of(host), blocks=[*groups, *self._layers.blocks(host)])
+        wanted, released = self.tlv_maps_of(host)
+        blocks = [*groups, *self._layers.blocks(host)]
+        return Installation(tlv_maps=wanted, blocks=blocks, released=released, meters=self._meters_of(host))
+
+    def tlv_maps_of(self, host: str) -> tuple[frozenset[TlvMap], frozenset[TlvMap]]:
+        """Return what a host's bridge should map, and what it should map no more: all of it for one that leaves."""
+        if host in self._layers.hosts:
+            return self._tlv_maps, self._released
+        if host in self.intent.hosts:
+            return frozenset(), frozenset()  # another controller serves it
+        return frozenset(), self._tlv_maps | self._released
 
     def size(self, host: str) -> tuple[int, int]:
         """Return how many flows and groups a host's bridge should hold, without looking at them."""
@@ -160,6 +178,7 @@ class Compiler:
             layers=self._layers.held(),
             layers_of={host: self._layers.of(host) for host in self._layers.hosts},
             tlv_maps=self._tlv_maps,
+            released=self._released,
         )
 
     @classmethod
@@ -195,7 +214,8 @@ class Compiler:
         for host in touched:
             if bool(before[host]) != bool(after[host]):
                 # A host that is declared again may not have been away: its switch holds the map it had, or none.
-                edits[host].tlv_maps = self._tlv_maps_of(host)
+                edits[host].tlv_maps, edits[host].released = self.tlv_maps_of(host)
+                edits[host].meters = self._meters_of(host)
         return changes_of(edits)
 
     def _seat_ports(self, ports: Iterable[str]) -> dict[str, tuple[Seat | None, Seat | None]]:
@@ -261,15 +281,15 @@ class Compiler:
     def _fragments(self, host: str) -> list[Fragment]:
         return self._layers.fragments(host, self._layers.of(host))
 
-    def _tlv_maps_of(self, host: str) -> frozenset[TlvMap]:
-        return self._tlv_maps if host in self._layers.hosts else frozenset()
+    def _meters_of(self, host: str) -> frozenset[MeterEntry]:
+        return METERS if host in self._layers.hosts else frozenset()
 
     def _remap(self, edits: dict[str, Edits]) -> None:
-        wanted = tlv_map(self.intent)
-        if wanted != self._tlv_maps:
-            self._tlv_maps = wanted
+        maps = tlv_map(self.intent), resting_map(self.intent)
+        if maps != (self._tlv_maps, self._released):
+            self._tlv_maps, self._released = maps
             for host in self._layers.hosts:
-                edits[host].tlv_maps = wanted
+                edits[host].tlv_maps, edits[host].released = maps
 
 
 def _touched_hosts(

@@ -50,6 +50,10 @@ class Feature(IntEnum):
     "The way to a port that packets are mirrored to or steered through."
     SERVICE = 17
     "What a port passes on that packets are steered through."
+    TARGET = 19
+    "A host behind a gateway load balancer."
+    FIREWALL = 20
+    "Options that a network does not carry."
 
 
 class CookieParts(NamedTuple):
@@ -69,6 +73,10 @@ def cookie(feature: Feature, object_key: int, content: bytes, salt: bytes = b"")
 def cause(feature: Feature, object_key: int) -> int:
     """Return the part of a cookie that all flows of an object's feature share."""
     return OWNER_COOKIE | feature << _FEATURE_SHIFT | object_key << _KEY_SHIFT
+
+
+CAUSE_MASK = ~((1 << _KEY_SHIFT) - 1) & 0xFFFF_FFFF_FFFF_FFFF
+"What flows with the same `cause` have in common."
 
 
 def digest(content: bytes | memoryview, seed: int) -> int:

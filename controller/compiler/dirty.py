@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.compiler.parts import Part, PartKind, Situation, selected_port
+from controller.compiler.parts import Part, PartKind, Situation
+from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
 from controller.intent.intent import Intent
 from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
@@ -37,15 +38,16 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.PORT:
             yield from _port(change.name)
             yield from _policies_naming(change.name, old, new)
-            yield from _rekeyed_port(change, situation)
+            yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
-            for network in {*old.networks_using(change.name), *new.networks_using(change.name)}:
-                yield from _network(network, old, situation)
+            yield Part(PartKind.PROBES)
+            yield from _schema(change.name, old, situation)
         case Kind.OPTION_POLICY:
             yield from _policy(change)
         case Kind.GROUP:
             for port in {*old.members_of(change.name), *new.members_of(change.name)}:
                 yield from _port(port)
+                yield from _local_group(port, situation)
             yield from _policies_of_group(change.name, old, new)
         case Kind.ROLLOUT:
             yield from _network(_network_of_rollout(change), old, situation)
@@ -71,6 +73,8 @@ def parts_of_membership(network: str, situation: Situation) -> Iterator[Part]:
 def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
     """Yield what a network's hosts have in common, and its ports: all that goes when no host of ours has it."""
     yield Part(PartKind.NETWORK, network)
+    yield Part(PartKind.FIREWALL, network)
+    yield Part(PartKind.TARGET, network)
     for port in {*old.ports_of(network), *new.ports_of(network)}:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
@@ -83,6 +87,8 @@ def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
     for port in situation.intent.ports_on(host):
         yield from _port(port)
         yield from _policies_selecting(port, situation.intent)
+    for network in situation.intent.targets_on(host):
+        yield Part(PartKind.TARGET, network)
     for network in situation.seats.networks_on(host):
         yield Part(PartKind.REMOTE_GROUP, network, host)
         yield Part(PartKind.LOCAL_GROUP, network, host)
@@ -121,9 +127,18 @@ def _network_of_rollout(change: Change) -> str:
     return one.spec.network
 
 
-def _rekeyed_port(change: Change, situation: Situation) -> Iterator[Part]:
-    # Deleted and declared again in one go: the seat is the same, the key in the groups is not.
-    seat = situation.seats.of(change.name)
+def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for network in {*old.networks_using(name), *new.networks_using(name)}:
+        yield from _network(network, old, situation)
+    # Every other network refuses the option from now on, or has it to refuse no more.
+    for network in ("", *new.networks):
+        yield Part(PartKind.FIREWALL, network)
+
+
+def _local_group(port: str, situation: Situation) -> Iterator[Part]:
+    # Its buckets say the port's key, which is another after delete and declare again in one go, and its group.
+    seat = situation.seats.of(port)
     if seat is not None:
         yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
 

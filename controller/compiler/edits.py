@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from controller.compiler.fragments import Fragment
 from controller.hoststate import EncodedFlow, HostDelta
+from ovs_geneve.openflow.meters import MeterEntry
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 
@@ -22,6 +23,8 @@ class HostChange:
     gone: Sequence[Fragment] = ()
     come: Sequence[Fragment] = ()
     tlv_maps: frozenset[TlvMap] | None = None
+    released: frozenset[TlvMap] = frozenset()
+    meters: frozenset[MeterEntry] | None = None
     _taken: dict[int, tuple[EncodedFlow, ...]] = field(default_factory=dict)
     "Flows by the fragment that was taken apart; the changes of one update share it."
     _delta: HostDelta | None = None
@@ -29,7 +32,7 @@ class HostChange:
     def delta(self) -> HostDelta:
         """Return it flow by flow."""
         if self._delta is None:
-            self._delta = HostDelta(tlv_maps=self.tlv_maps)
+            self._delta = HostDelta(tlv_maps=self.tlv_maps, released=self.released, meters=self.meters)
             self._delta.replace_flows(self._flows(self.gone), self._flows(self.come))
             self._delta.replace_groups(
                 (group for fragment in self.gone for group in fragment.groups),
@@ -52,6 +55,8 @@ class Edits:
     gone: list[Fragment] = field(default_factory=list)
     come: list[Fragment] = field(default_factory=list)
     tlv_maps: frozenset[TlvMap] | None = None
+    released: frozenset[TlvMap] = frozenset()
+    meters: frozenset[MeterEntry] | None = None
 
 
 def changes_of(edits: Mapping[str, Edits]) -> dict[str, HostChange]:
@@ -60,10 +65,11 @@ def changes_of(edits: Mapping[str, Edits]) -> dict[str, HostChange]:
     taken: dict[int, tuple[EncodedFlow, ...]] = {}
     changes = {}
     for host, edit in edits.items():
-        if edit.gone or edit.come or edit.tlv_maps is not None:
-            what = tuple(map(id, edit.gone)), tuple(map(id, edit.come)), edit.tlv_maps
+        if edit.gone or edit.come or edit.tlv_maps is not None or edit.meters is not None:
+            maps = edit.tlv_maps, edit.released, edit.meters
+            what = tuple(map(id, edit.gone)), tuple(map(id, edit.come)), maps
             change = shared.get(what)
             if change is None:
-                change = shared[what] = HostChange(edit.gone, edit.come, edit.tlv_maps, taken)
+                change = shared[what] = HostChange(edit.gone, edit.come, *maps, taken)
             changes[host] = change
     return changes

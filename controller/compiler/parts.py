@@ -7,7 +7,7 @@ everything give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,7 +15,17 @@ from typing import NamedTuple
 from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
-from controller.compiler.features import direct, flood, pipeline_base, policy, service, tunnel
+from controller.compiler.features import (
+    direct,
+    flood,
+    gwlb,
+    option_firewall,
+    pipeline_base,
+    policy,
+    probes,
+    service,
+    tunnel,
+)
 from controller.compiler.fragments import (
     FABRIC,
     Fragment,
@@ -25,29 +35,38 @@ from controller.compiler.fragments import (
     shared_layer,
 )
 from controller.compiler.groups import GroupPurpose
-from controller.compiler.policy_views import group_match, hop_view, policy_view
+from controller.compiler.policy_defaults import network_defaults, port_defaults, selected_port
+from controller.compiler.policy_views import hop_view, policy_view
 from controller.compiler.seats import Seat, Seats
 from controller.compiler.stencil import seal_flows
-from controller.compiler.views import NetworkView, identity_of, network_view, port_view
+from controller.compiler.views import (
+    NetworkView,
+    group_of,
+    network_view,
+    option_field,
+    port_view,
+    slot_of,
+    slots_salt,
+    tlv_map,
+)
+from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
     Change,
-    Direction,
     Kind,
-    NetworkSpec,
     Object,
-    OptionPolicySpec,
-    PolicyAction,
+    OptionSchemaSpec,
     PortSpec,
 )
-from ovs_geneve.openflow.flow import Flow
+from ovs_geneve.values import Vni
 
 
 class PartKind(StrEnum):
     """The kinds of part."""
 
     PIPELINE = "pipeline"
+    PROBES = "what becomes of probes"
     HOST = "host"
     NETWORK = "network"
     REMOTE_GROUP = "copies to the other hosts of a network, on one host"
@@ -55,6 +74,9 @@ class PartKind(StrEnum):
     PORT = "port"
     LOCAL = "what only the host of a port has"
     POLICY = "policy"
+    TARGET = "target of a gateway load balancer"
+    FIREWALL = "options that a network does not carry"
+    "Of all networks where it has no name."
 
 
 class Part(NamedTuple):
@@ -183,6 +205,13 @@ def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
 
 
+def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
+    maps = sorted(tlv_map(situation.intent))
+    salt = b"".join(b"%d=%d/%d/%d;" % (m.index, m.option_class, m.option_type, m.length) for m in maps)
+    block = seal_flows(probes.flows(maps), Feature.PIPELINE, 0, salt)
+    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
+
+
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     host = situation.intent.hosts.get(part.name)
     if host is None:
@@ -190,7 +219,9 @@ def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     peer = seal_flows(tunnel.peer_flows(host.spec.endpoints), Feature.PEER, host.key)
     yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
     if situation.serves(host.name):
-        own = seal_flows(tunnel.own_endpoint_flows(host.spec.endpoints), Feature.TUNNEL, host.key)
+        endpoints = host.spec.endpoints
+        flows = (*tunnel.own_endpoint_flows(endpoints), *probes.own_endpoint_flows(endpoints))
+        own = seal_flows(flows, Feature.TUNNEL, host.key)
         here = shared_layer(LayerKind.HOST, host.name)
         yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)
 
@@ -205,7 +236,7 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
     yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
     defaults = seal_flows(
-        _network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
+        network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
     )
     if defaults.ends:
         yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
@@ -228,8 +259,9 @@ def _local_group(part: Part, situation: Situation) -> Iterator[Placed]:
     if network is None or part.host not in situation.served_hosts_of(part.name):
         return
     ports = situation.seats.hosts_of(part.name)[part.host]
-    keys = sorted(situation.intent.ports[port].key for port in ports)
-    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(key) for key in keys])
+    intent = situation.intent
+    keys = sorted((intent.ports[port].key, group_of(intent, intent.ports[port].spec)) for port in ports)
+    group = seal_group(network.key, GroupPurpose.LOCAL, [to_port(*numbers) for numbers in keys])
     fragment_id = FragmentId(Feature.FLOOD, network.name, GroupPurpose.LOCAL)
     yield shared_layer(LayerKind.HOST, part.host), Fragment(fragment_id, groups=(group,))
 
@@ -275,7 +307,7 @@ def _port_policies(
     intent: Intent, port: Object[PortSpec], network: NetworkView, here: Layer
 ) -> Iterator[Placed]:
     """Yield what the host of a port has because policies name it: the rest refused, what it passes on."""
-    defaults = seal_flows(_port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
+    defaults = seal_flows(port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
     if defaults.ends:
         yield here, Fragment(FragmentId(Feature.POLICY_DEFAULT, port.name), defaults)
     hop = hop_view(intent, port, network)
@@ -313,8 +345,50 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
+def _target(part: Part, situation: Situation) -> Iterator[Placed]:
+    network = situation.intent.networks.get(part.name)
+    target = None if network is None else network.spec.target
+    if network is None or target is None:
+        return
+    view = situation.network(part.name)
+    endpoint, attachment, cookie = slots_in_order(situation.intent, network.spec)
+    slots = gwlb.GwlbSlots(endpoint=endpoint, attachment=attachment, cookie=cookie)
+    block = seal_flows(
+        gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
+    )
+    for host in target.hosts:
+        if situation.serves(host):
+            here = shared_layer(LayerKind.HOST, host)
+            yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+
+
+def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
+    if not part.name:
+        yield from _option_watch(schemas[:1])
+        return
+    network = situation.intent.networks.get(part.name)
+    if network is None or not situation.served_hosts_of(part.name):
+        return
+    view = situation.network(part.name)
+    carried = {schema.name for schema in view.options}
+    others = [schema for schema in schemas if schema.name not in carried]
+    flows = option_firewall.flows(view.vni, map(option_field, others))
+    block = seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
+    layer = shared_layer(LayerKind.NETWORK, network.name)
+    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), block)
+
+
+def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed]:
+    for schema in lowest:
+        flows = (option_firewall.watch_flow(option_field(schema)),)
+        block = seal_flows(flows, Feature.FIREWALL, 0, slots_salt(lowest))
+        yield FABRIC, Fragment(FragmentId(Feature.FIREWALL, ""), block)
+
+
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
+    PartKind.PROBES: _probes,
     PartKind.HOST: _host,
     PartKind.NETWORK: _network,
     PartKind.REMOTE_GROUP: _remote_group,
@@ -322,48 +396,9 @@ _PRODUCERS = {
     PartKind.PORT: _port,
     PartKind.LOCAL: _local,
     PartKind.POLICY: _policy,
+    PartKind.TARGET: _target,
+    PartKind.FIREWALL: _firewall,
 }
-
-
-def selected_port(spec: OptionPolicySpec) -> str | None:
-    """Return the port that a policy selects: it is on that port's host alone."""
-    return spec.from_port if spec.direction is Direction.EGRESS else spec.to_port
-
-
-def _selected_group(spec: OptionPolicySpec) -> str | None:
-    return spec.from_group if spec.direction is Direction.EGRESS else spec.to_group
-
-
-def _network_defaults(intent: Intent, network: Object[NetworkSpec], view: NetworkView) -> Iterator[Flow]:
-    """Yield what refuses the rest of a network's packets, or of those of a group in it."""
-    specs = (intent.option_policies[name].spec for name in intent.policies_of(network.name))
-    selected = {
-        (spec.direction, _selected_group(spec))
-        for spec in specs
-        if spec.action is PolicyAction.ALLOW and selected_port(spec) is None
-    }
-    for direction, group in sorted(selected, key=repr):
-        if group is None:
-            yield from policy.default_flows(view.vni, direction, ())
-        elif direction is Direction.INGRESS:
-            terms = policy.selects_destination_group(identity_of(intent, group))
-            yield from policy.default_flows(view.vni, direction, terms)
-        elif (match := group_match(intent, group, view)) is not None:
-            yield from policy.default_flows(view.vni, direction, (match,))
-
-
-def _port_defaults(intent: Intent, port: Object[PortSpec], network: NetworkView) -> Iterator[Flow]:
-    for direction in Direction:
-        names = {*intent.policies_to(port.name), *intent.policies_from(port.name)}
-        specs = [intent.option_policies[name].spec for name in names]
-        if any(
-            spec.action is PolicyAction.ALLOW
-            and spec.direction is direction
-            and selected_port(spec) == port.name
-            for spec in specs
-        ):
-            terms = policy.selects_port(direction, port.key)
-            yield from policy.default_flows(network.vni, direction, terms)
 
 
 def _reachable(endpoints: Iterable[Address], families: frozenset[int]) -> Address | None:

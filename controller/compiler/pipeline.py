@@ -20,7 +20,7 @@ class Table(IntEnum):
     """Numbers leave room for stages to come; nothing but this class knows them."""
 
     CLASSIFY = 0
-    "Which logical port, or the tunnel? OAM packets end here."
+    "Which logical port, or the tunnel? OAM packets end here, but for probes."
     ANTISPOOF = 10
     "Source MAC, IPv4, IPv6 and ARP must be the port's own."
     ND_GUARD = 15
@@ -40,7 +40,7 @@ class Table(IntEnum):
     PEERS = 50
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
-    "From the tunnel: known VNI, which local port?"
+    "From the tunnel: known VNI, which local port? Probes end here."
     POLICY = 70
     "Option policies of the destination."
     GROUPS = 75
@@ -62,6 +62,7 @@ class Priority(IntEnum):
     SERVICE_REFUSE = 190
     EXACT = 200
     OVERRIDE = 300
+    PROBE = 310
     POLICY_DEFAULT = 500
     DEFAULT_EXCEPTION = 510
     POLICY = 1000

@@ -27,6 +27,7 @@ _VNI = 8
 _MAC = 6
 _ADDRESS = {4: 4, 6: 16}
 _OFPORT = 4
+_GROUP = 4
 
 _SHAPES = 1_024
 "Stencils kept; how many there are is how differently ports are declared."
@@ -49,7 +50,7 @@ def local(port: PortView, ofport: int) -> Block:
     fields = tuple([field for field, _ in port.stamps])
     stencil = _local(len(port.ipv4), len(port.ipv6), fields, port.strips_vlan)
     values = [value for _, value in port.stamps]
-    numbers = (port.key, port.vni, port.mac, ofport, *port.ipv4, *port.ipv6, *values)
+    numbers = (port.key, port.vni, port.mac, ofport, port.group, *port.ipv4, *port.ipv6, *values)
     return stencil.pack(Feature.LOCAL, port.key, numbers, port.salt)
 
 
@@ -76,16 +77,24 @@ def _way(version: int) -> Stencil:
 @lru_cache(maxsize=_SHAPES)
 def _local(ipv4: int, ipv6: int, fields: tuple[Field, ...], strips_vlan: bool) -> Stencil:
     def make(numbers: Numbers) -> Iterable[Flow]:
-        key, vni, mac, ofport, *rest = numbers
-        port = replace(_view(key, vni, mac, rest, ipv4, ipv6, fields), strips_vlan=strips_vlan)
+        key, vni, mac, ofport, group, *rest = numbers
+        port = replace(_view(key, vni, mac, rest, ipv4, ipv6, fields, group), strips_vlan=strips_vlan)
         return local_port.flows(port, ofport)
 
     option_widths = (field.width for field in fields)
-    return Stencil.of(make, (_KEY, _VNI, _MAC, _OFPORT, *_address_widths(ipv4, ipv6), *option_widths))
+    widths = (_KEY, _VNI, _MAC, _OFPORT, _GROUP, *_address_widths(ipv4, ipv6), *option_widths)
+    return Stencil.of(make, widths)
 
 
 def _view(
-    key: int, vni: int, mac: int, rest: Numbers, ipv4: int, ipv6: int, fields: tuple[Field, ...] = ()
+    key: int,
+    vni: int,
+    mac: int,
+    rest: Numbers,
+    ipv4: int,
+    ipv6: int,
+    fields: tuple[Field, ...] = (),
+    group: int = 0,
 ) -> PortView:
     """Make the port of a shape that has these numbers; `rest` are its addresses and then its options' values."""
     return PortView(
@@ -96,6 +105,7 @@ def _view(
         ipv6=tuple(rest[ipv4 : ipv4 + ipv6]),
         stamps=tuple(zip(fields, rest[ipv4 + ipv6 :], strict=True)),
         salt=b"",
+        group=group,
     )
 
 

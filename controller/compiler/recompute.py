@@ -30,6 +30,7 @@ class Snapshot:
     "Of those layers that a host holds."
     layers_of: Mapping[str, frozenset[Layer]]
     tlv_maps: frozenset[TlvMap]
+    released: frozenset[TlvMap]
 
 
 class Fault(StrEnum):
@@ -66,7 +67,7 @@ class Recomputation:
 def compare(kept: Snapshot, fresh: Snapshot) -> Iterator[Disagreement]:
     """Yield where what is kept differs from what was compiled from nothing."""
     everyone = tuple(sorted(kept.layers_of.keys() | fresh.layers_of.keys()))
-    if kept.tlv_maps != fresh.tlv_maps:
+    if (kept.tlv_maps, kept.released) != (fresh.tlv_maps, fresh.released):
         yield Disagreement(fault=Fault.DIFFERENT, what="TLV map", hosts=everyone)
     for host in everyone:
         if kept.layers_of.get(host) != fresh.layers_of.get(host):

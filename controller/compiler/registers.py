@@ -20,7 +20,7 @@ DESTINATION_PORT = REG1
 "Object key of the logical port that the packet goes to, once that is known."
 
 DESTINATION_GROUP = REG2
-"Identity of the group of that port; 0 without one."
+"Identity of that port's group; 0 when it has none. Set wherever DESTINATION_PORT is."
 
 INNER_VLAN = REG3
 "VLAN ID of the tag that was taken off what a port sent; 0 without one."

@@ -6,7 +6,7 @@ A view holds no name that a flow does not need, so that two hosts that need the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -56,6 +56,8 @@ class PortView:
     stamps: tuple[tuple[Field, int], ...]
     "Every option of the network with the value this port's packets carry, in slot order."
     salt: bytes
+    group: int = 0
+    "Identity of its group; 0 without one."
     strips_vlan: bool = False
     "Whether what it sends may be tagged."
 
@@ -73,7 +75,7 @@ def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
         options=tuple(schemas),
         stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
         values=network.spec.values,
-        salt=b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas),
+        salt=slots_salt(schemas),
         strips_vlan=network.spec.inner_vlan is InnerVlan.STRIP,
     )
 
@@ -81,8 +83,7 @@ def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
 def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> PortView:
     """Resolve a port of a network."""
     values = {(v.schema, v.field): v.value for v in (*network.values, *port.spec.values)}
-    if port.spec.group is not None:
-        values[IDENTITY, GROUP_FIELD] = identity_of(intent, port.spec.group)
+    group = values[IDENTITY, GROUP_FIELD] = group_of(intent, port.spec)
     addresses = port.spec.addresses
     return PortView(
         key=port.key,
@@ -92,6 +93,7 @@ def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> P
         ipv6=_with_link_local(port.spec.mac, addresses),
         stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
+        group=group,
         strips_vlan=network.strips_vlan,
     )
 
@@ -107,6 +109,16 @@ def tlv_map(intent: Intent) -> frozenset[TlvMap]:
         )
         for schema in intent.option_schemas.values()
     )
+
+
+def resting_map(intent: Intent) -> frozenset[TlvMap]:
+    """Return what every bridge had mapped and is to let go: slots that rest."""
+    return frozenset(held.spec.tlv_map for held in intent.retired_slots.values())
+
+
+def group_of(intent: Intent, port: PortSpec) -> int:
+    """Return the identity of a port's group; 0 without one."""
+    return 0 if port.group is None else identity_of(intent, port.group)
 
 
 def identity_of(intent: Intent, group: str) -> int:
@@ -126,6 +138,16 @@ def slot_of(schema: Object[OptionSchemaSpec]) -> int:
     return schema.spec.slot
 
 
+def option_field(schema: Object[OptionSchemaSpec]) -> Field:
+    """Return the field that carries an option's data on every bridge."""
+    return tun_metadata(slot_of(schema), schema.spec.layout.length)
+
+
+def slots_salt(schemas: Iterable[Object[OptionSchemaSpec]]) -> bytes:
+    """Return what options' slots stand for: the salt of flows that use them."""
+    return b"".join(b"%d=%d/%d/%d;" % (slot_of(one), *_layout_triple(one.spec)) for one in schemas)
+
+
 def _layout_triple(spec: OptionSchemaSpec) -> tuple[int, int, int]:
     return spec.layout.option_class, spec.layout.option_type, spec.layout.length
 
@@ -135,7 +157,7 @@ def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], in
     for field in schema.spec.layout.fields:
         value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
         bits |= value
-    return tun_metadata(slot_of(schema), schema.spec.layout.length), bits
+    return option_field(schema), bits
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:

@@ -281,6 +281,7 @@ def _dependent(intent: Intent, held: AnyObject) -> tuple[Change, ...]:
     """Return what goes with an object; raise Conflict when something in use forbids that it goes."""
     match held.kind:
         case Kind.HOST:
+            hosts.check_unused(intent, held.name)
             bindings = tuple(_change(intent.bindings[port], None) for port in intent.ports_on(held.name))
             capability = intent.capabilities.get(held.name)
             return bindings if capability is None else (*bindings, _change(capability, None))

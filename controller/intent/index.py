@@ -159,6 +159,8 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
 def _network_groups(network: NetworkSpec, held: AnyObject) -> Iterator[tuple[Term, str]]:
     yield from ((("networks-using", schema), held.name) for schema in network.options)
     yield from (_field_use(held, held.name, value.schema, value.field) for value in network.values)
+    for host in network.target.hosts if network.target is not None else ():
+        yield ("targets-on", host), held.name
     if network.mtu is not None:
         yield ("demanding-mtu",), held.name
     if network.vni is not None:

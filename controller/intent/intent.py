@@ -285,6 +285,10 @@ class Intent:
         """Return the names of the networks whose packets carry the option."""
         return self.group("networks-using", schema)
 
+    def targets_on(self, host: str) -> Map[str, None]:
+        """Return the names of the networks that the host is a target of."""
+        return self.group("targets-on", host)
+
     @property
     def networks_demanding_mtu(self) -> Map[str, None]:
         """The names of the networks that say what they must carry."""

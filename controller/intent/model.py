@@ -129,6 +129,16 @@ class InnerVlan(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpec:
+    """Hosts behind an AWS-style gateway load balancer: its packets go back to it, with the options they came with."""
+
+    gateways: tuple[Address, ...]
+    "Underlay addresses of the load balancer: no host of ours has them."
+    hosts: tuple[str, ...]
+    "Those that stand behind it."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
     """A virtual network: one Ethernet segment under one VNI."""
 
@@ -141,6 +151,8 @@ class NetworkSpec:
     mtu: int | None = None
     "The least that the network must carry; None takes what hosts and options leave."
     inner_vlan: InnerVlan = InnerVlan.FORBID
+    target: TargetSpec | None = None
+    "A network that is a target has no ports."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +189,8 @@ class OptionSchemaSpec:
     "The schema of which this is the next version."
     allow_registered: bool = False
     "Lets the class lie outside IANA's experimental range 0xff00-0xffff."
+    profile: str | None = None
+    "The coexistence profile whose option this is, exactly as laid out there."
     slot: int | None = None
     "Index of tun_metadata, 0 to 63; given by the allocator, never by users."
 

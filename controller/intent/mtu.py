@@ -9,6 +9,7 @@ It is one figure for all of a network, over all hosts that are declared, so that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller.intent.intent import Intent
@@ -20,46 +21,62 @@ OVERHEAD = {4: 50, 6: 70}
 
 
 class Fit(NamedTuple):
-    """The largest packet of a network, and the pair of hosts that allows no larger one."""
+    """The largest packet, and the pair of hosts that allows no larger one."""
 
     mtu: int
     pair: tuple[str, str]
-    "Empty names where fewer than two hosts can reach each other."
 
 
-def options_length(intent: Intent, options: Iterable[str]) -> int:
-    """Return the bytes that options take on the wire, headers included."""
-    layouts = (intent.option_schemas[name].spec.layout for name in options)
+class _Narrow(NamedTuple):
+    mtu: int
+    name: str
+    versions: tuple[int, ...]
+    "IP versions of the endpoints, preferred first."
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """What hosts' underlays carry: of each sort of host the two narrowest, since no other pair carries less."""
+
+    narrowest: tuple[_Narrow, ...] = ()
+
+    @classmethod
+    def of(cls, hosts: Iterable[Object[HostSpec]]) -> Underlay:
+        """Take in all hosts."""
+        sorts = dict[tuple[int, ...], list[_Narrow]]()
+        for host in hosts:
+            versions = tuple(dict.fromkeys(address.version for address in host.spec.endpoints))
+            sort = sorts.setdefault(versions, [])
+            sort.append(_Narrow(host.spec.underlay_mtu, host.name, versions))
+            if len(sort) > 2:
+                sort.remove(max(sort))
+        return cls(tuple(sorted(narrow for sort in sorts.values() for narrow in sort)))
+
+    def fit(self, options_length: int = 0) -> Fit | None:
+        """Return what fits between any two hosts; None when no two hosts reach each other."""
+        pairs = [
+            Fit(min(one.mtu, other.mtu) - OVERHEAD[version] - options_length, (one.name, other.name))
+            for one in self.narrowest
+            for other in self.narrowest
+            if (one is not other or len(self.narrowest) == 1)
+            and (version := _family(one.versions, other.versions)) is not None
+        ]
+        return min(pairs, default=None)
+
+
+def options_length(intent: Intent, network: str, options: Iterable[str]) -> int:
+    """Return the bytes that a network's options take on the wire, those that are on their way out among them."""
+    leaving = (intent.rollouts[name].spec for name in intent.rollouts_of(network))
+    schemas = {*options, *(one.schema for one in leaving if not one.incoming)}
+    layouts = (intent.option_schemas[name].spec.layout for name in schemas)
     return sum(OPTION_HEADER_LENGTH + layout.length for layout in layouts)
 
 
-def fit(intent: Intent, options: Iterable[str]) -> Fit | None:
-    """Return what a network with these options carries between any two hosts; None when no host is declared."""
-    if not intent.hosts:
-        return None
-    added = options_length(intent, options)
-    classes = _narrowest(intent.hosts.values())
-    pairs = [
-        Fit(min(one.spec.underlay_mtu, other.spec.underlay_mtu) - OVERHEAD[version] - added, names)
-        for one in classes
-        for other in classes
-        if (version := _family(one.spec, other.spec)) is not None
-        and (names := (one.name, other.name) if one is not other else ("", ""))
-    ]
-    return min(pairs) if pairs else None
+def network_fit(intent: Intent, network: str, underlay: Underlay) -> Fit | None:
+    """Return what a stored network carries."""
+    return underlay.fit(options_length(intent, network, intent.networks[network].spec.options))
 
 
-def _narrowest(hosts: Iterable[Object[HostSpec]]) -> list[Object[HostSpec]]:
-    """Return the two hosts of the least MTU for each order of IP versions: no other pair carries less."""
-    kinds = dict[tuple[int, ...], list[Object[HostSpec]]]()
-    for host in sorted(hosts, key=lambda host: (host.spec.underlay_mtu, host.name)):
-        same = kinds.setdefault(tuple(address.version for address in host.spec.endpoints), [])
-        if len(same) < 2:
-            same.append(host)
-    return [host for same in kinds.values() for host in same]
-
-
-def _family(source: HostSpec, destination: HostSpec) -> int | None:
+def _family(source: tuple[int, ...], destination: tuple[int, ...]) -> int | None:
     """Return the IP version by which one host sends to another: the preferred one of those it can reach."""
-    own = {address.version for address in source.endpoints}
-    return next((address.version for address in destination.endpoints if address.version in own), None)
+    return next((version for version in destination if version in source), None)

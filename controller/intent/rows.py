@@ -37,6 +37,7 @@ from controller.intent.model import (
     RetiredSlotSpec,
     RolloutSpec,
     Spec,
+    TargetSpec,
     Tunables,
 )
 from controller.intent.row import Reference, Row, Rows
@@ -110,6 +111,7 @@ def _encode_spec(name: str, spec: Spec, row_of: Reference) -> dict[str, Input]:
                 "values": _encode_values(spec.values),
                 "mtu": spec.mtu,
                 "inner_vlan": spec.inner_vlan.value,
+                **_encode_target(spec.target, row_of),
             }
         case PortSpec():
             return {
@@ -138,6 +140,22 @@ def _encode_spec(name: str, spec: Spec, row_of: Reference) -> dict[str, Input]:
             return {"tlv_map": kept_rows.encode_tlv_map(spec.tlv_map)}
         case _:
             assert_never(spec)
+
+
+def _encode_target(target: TargetSpec | None, row_of: Reference) -> dict[str, Input]:
+    if target is None:
+        return {"target_gateways": {}, "target_hosts": {}}
+    hosts = [row_of(Kind.HOST, name) for name in target.hosts]
+    return {
+        "target_gateways": _encode_addresses(target.gateways),
+        "target_hosts": dict(enumerate(hosts)),
+    }
+
+
+def _decode_target(row: Row) -> TargetSpec | None:
+    gateways = _decode_addresses(row, "target_gateways")
+    hosts = tuple(row.find(host).name for host in row.sequence("target_hosts"))
+    return TargetSpec(gateways=gateways, hosts=hosts) if gateways or hosts else None
 
 
 def _encode_host(spec: HostSpec) -> dict[str, Input]:
@@ -170,6 +188,7 @@ def _encode_schema(spec: OptionSchemaSpec) -> dict[str, Input]:
         "allow_registered": spec.allow_registered,
         "direction": spec.direction.value,
         "replaces": spec.replaces,
+        "profile": spec.profile,
         "slot": spec.slot,
     }
 
@@ -221,6 +240,7 @@ def _decode_network(row: Row) -> NetworkSpec:
         values=_decode_values(row),
         mtu=row.number_or_none("mtu"),
         inner_vlan=InnerVlan(row.text("inner_vlan") or InnerVlan.FORBID),
+        target=_decode_target(row),
     )
 
 
@@ -248,6 +268,7 @@ def _decode_schema(row: Row) -> OptionSchemaSpec:
         direction=OptionDirection(row.text("direction") or OptionDirection.BOTH),
         replaces=row.text_or_none("replaces"),
         allow_registered=bool(row.number("allow_registered")),
+        profile=row.text_or_none("profile"),
         slot=row.number("slot"),
     )
 

@@ -66,6 +66,20 @@ class ControllerBeside:
         answer = self._http.put(f"/v1/{collection}/{name}", json=document, params=query)
         return _checked(answer)
 
+    def plan(self, collection: str, name: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Ask what a PUT would come to, without doing it."""
+        return _checked(self._http.put(f"/v1/{collection}/{name}", json=document, params={"dry_run": "true"}))
+
+    def delete(self, collection: str, name: str) -> None:
+        """DELETE one object; LabError when it is refused."""
+        answer = self._http.delete(f"/v1/{collection}/{name}")
+        if answer.is_error:
+            raise LabError(f"DELETE {collection}/{name}: {answer.status_code}", answer.text)
+
+    def post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        """POST a document to a path under /v1."""
+        return _checked(self._http.post(f"/v1/{path}", json=document))
+
     def get(self, path: str) -> dict[str, Any]:
         """GET a path under /v1."""
         return _checked(self._http.get(f"/v1/{path}"))

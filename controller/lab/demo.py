@@ -58,7 +58,8 @@ def declare(lab: Lab, controller: ControllerBeside) -> None:
     """Declare the lab's hosts and the sample topology."""
     for host in lab.hosts:
         endpoint = {"address": str(host.endpoint)}
-        controller.put("hosts", host.name, {"kind": "ovs", "ovsdb": host.ovsdb, "endpoints": [endpoint]})
+        document = {"kind": "ovs", "ovsdb": host.ovsdb, "endpoints": [endpoint], "underlay_mtu": host.mtu}
+        controller.put("hosts", host.name, document)
     for collection, name, document in documents():
         controller.put(collection, name, document)
 

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what differs to ordered steps: the one place that knows the order. Pure.
 
-    map new options ─► one bundle: groups, flows, groups that go ─► unmap old options
+    meters that are missing or differ ─► map new options ─► one bundle: groups, flows, groups that go
+      ─► unmap old options ─► delete meters that go
 
-A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. Where a slot is to mean another
-option than before, what uses it goes first:
+A flow may use a slot only while it is mapped, and OVS unmaps none that a flow uses. What others mapped stays. Where a
+slot is to mean another option than before, what uses it goes first:
 
     bundle: delete the flows that differ ─► unmap ─► map ─► bundle: groups, flows, groups that go
+
+OVS looks up the meters of a flow when it takes the flow in, and deletes flows with a meter that goes. So meters come
+first and go last.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
-from controller.hoststate import EncodedFlow, EncodedGroup, HostDelta, Installation
+from controller.hoststate import EncodedFlow, EncodedGroup, Held, HostDelta, Installation
 from ovs_geneve.openflow.bundle import Block, Wrapped
-from ovs_geneve.openflow.events import Bundle, MapTlv, Step, UnmapTlv
+from ovs_geneve.openflow.events import Bundle, MapTlv, SetMeters, Step, UnmapTlv
 from ovs_geneve.openflow.fields import HEADER_SIZE, MAX_TUN_METADATA, tun_metadata
 from ovs_geneve.openflow.flow import GroupEntry, GroupKind
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.meters import MeterCommand, MeterEntry, contents
 from ovs_geneve.openflow.template import (
     OFPFC_DELETE_STRICT,
     GroupCommand,
@@ -30,7 +35,7 @@ from ovs_geneve.openflow.template import (
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 _FLOW_COMMAND_AT = 25
-_GROUP_COMMAND = slice(8, 10)
+_GROUP_COMMAND = _METER_COMMAND = slice(8, 10)
 
 _BLOCK_MESSAGES = 200
 "A block leaves whole: so many flows are about a quarter of what a connection sends in a turn."
@@ -46,31 +51,58 @@ _OPTIONS = frozenset(
 "What the headers of tun_metadata begin with, whatever their length."
 
 
-def plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
-    """Return the steps that carry out a delta on a bridge whose TLV map is `mapped`; none if nothing differs."""
-    if delta.planned is None or delta.planned[0] != mapped:
-        delta.planned = mapped, _plan(delta, mapped)
+def plan(delta: HostDelta, held: Held) -> tuple[Step, ...]:
+    """Return the steps that carry out a delta on a bridge that holds this; none if nothing differs."""
+    if delta.planned is None or delta.planned[0] != held:
+        delta.planned = held, _plan(delta, held)
     return delta.planned[1]
 
 
-def plan_installation(whole: Installation, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
-    """Return the steps that put everything on a bridge that holds nothing of ours but perhaps a TLV map."""
-    return _ordered(mapped, whole.tlv_maps, clear=Bundle(()), bundle=_bundle(whole.blocks))
+def plan_installation(whole: Installation, held: Held) -> tuple[Step, ...]:
+    """Return the steps that put everything on a bridge that has none of our flows and groups."""
+    wanted = mapped_after(held.tlv_maps, whole.tlv_maps, whole.released)
+    steps = _ordered(held.tlv_maps, wanted, clear=Bundle(()), bundle=_bundle(whole.blocks))
+    return _within_meters(steps, held.meters, whole.meters)
 
 
-def _plan(delta: HostDelta, mapped: frozenset[TlvMap]) -> tuple[Step, ...]:
-    wanted = mapped if delta.tlv_maps is None else delta.tlv_maps
+def mapped_after(
+    mapped: frozenset[TlvMap], wanted: frozenset[TlvMap] | None, released: frozenset[TlvMap]
+) -> frozenset[TlvMap]:
+    """Return a bridge's TLV map as it is to become: only what is released goes, others' mappings stay."""
+    return mapped if wanted is None else mapped - released | wanted
+
+
+def _plan(delta: HostDelta, held: Held) -> tuple[Step, ...]:
+    mapped = held.tlv_maps
+    wanted = mapped_after(mapped, delta.tlv_maps, delta.released)
     if _clash(mapped, wanted):
         clear = _bundle(_each(_delete(key) for key in delta.flows if _may_be_there(key, mapped)))
-        return _ordered(mapped, wanted, clear=clear, bundle=_bundle(_blocks(delta)))
-    return _ordered(mapped, wanted, clear=Bundle(()), bundle=_bundle(_blocks(delta, deletions_on=mapped)))
+        steps = _ordered(mapped, wanted, clear=clear, bundle=_bundle(_blocks(delta)))
+    else:
+        bundle = _bundle(_blocks(delta, deletions_on=mapped))
+        steps = _ordered(mapped, wanted, clear=Bundle(()), bundle=bundle)
+    return steps if delta.meters is None else _within_meters(steps, held.meters, delta.meters)
+
+
+def _within_meters(
+    steps: tuple[Step, ...], have: Mapping[int, bytes], wanted: frozenset[MeterEntry]
+) -> tuple[Step, ...]:
+    """Put what meters need before and after the steps that use them."""
+    ordered = sorted(wanted, key=lambda meter: meter.meter_id)
+    come = SetMeters(
+        add=tuple(meter for meter in ordered if meter.meter_id not in have),
+        change=tuple(meter for meter in ordered if have.get(meter.meter_id, meter.content) != meter.content),
+    )
+    go = SetMeters(delete=tuple(sorted(have.keys() - contents(wanted).keys())))
+    nothing = SetMeters()
+    return (*((come,) if come != nothing else ()), *steps, *((go,) if go != nothing else ()))
 
 
 def _ordered(
     mapped: frozenset[TlvMap], wanted: frozenset[TlvMap], *, clear: Bundle, bundle: Bundle
 ) -> tuple[Step, ...]:
     come, go = tuple(sorted(wanted - mapped)), tuple(sorted(mapped - wanted))
-    steps: tuple[Step, ...]
+    steps: tuple[Bundle | MapTlv | UnmapTlv, ...]
     if _clash(mapped, wanted):
         steps = clear, UnmapTlv(go), MapTlv(come), bundle
     else:
@@ -130,12 +162,14 @@ def _delete_group(group_id: int) -> bytes:
     return encode_group(GroupCommand.DELETE, GroupEntry(group_id=group_id, kind=GroupKind.ALL))
 
 
-def _is_empty(step: Step) -> bool:
+def _is_empty(step: Bundle | MapTlv | UnmapTlv) -> bool:
     return not (step.messages if isinstance(step, Bundle) else step.maps)
 
 
 def is_deletion(message: bytes) -> bool:
-    """Tell whether a FLOW_MOD or GROUP_MOD deletes: leaving that out would leave the bridge wrong."""
+    """Tell whether a FLOW_MOD, GROUP_MOD or METER_MOD deletes: leaving that out would leave the bridge wrong."""
+    if message[1] == MessageType.METER_MOD:
+        return int.from_bytes(message[_METER_COMMAND]) == MeterCommand.DELETE
     if message[1] == MessageType.FLOW_MOD:
         return message[_FLOW_COMMAND_AT] == OFPFC_DELETE_STRICT
     return int.from_bytes(message[_GROUP_COMMAND]) == GroupCommand.DELETE
@@ -153,4 +187,6 @@ def excluding(delta: HostDelta, flows: Mapping[bytes, bytes], groups: Mapping[in
             number: group for number, group in delta.groups.items() if accepted(group, groups.get(number))
         },
         tlv_maps=delta.tlv_maps,
+        released=delta.released,
+        meters=delta.meters,
     )

@@ -16,23 +16,31 @@ What the switch refuses is left out, by name, until the compiler says something 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from controller.compiler import groups
+from controller.compiler import groups, meters
 from controller.compiler.cookies import parse
-from controller.hoststate import HostDelta, HostState, Installation, Observed, difference
-from controller.reconciler.plan import excluding, is_deletion, plan, plan_installation
+from controller.hoststate import Held, HostDelta, HostState, Installation, Observed, difference
+from controller.reconciler.foreign import ALL_SPACE, Taken, find_taken, leaving_out
+from controller.reconciler.plan import excluding, is_deletion, mapped_after, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.meters import contents
 from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 _RETRY_FIRST, _RETRY_MOST = 0.05, 30.0
 """Seconds until a refusal that leaving out flows does not cure is tried again, twice as long each time; the first is
 short, since OVS lets go of an option about 10 ms after the last flow that used it."""
+
+TAKEN = "SlotTaken"
+"Why an object is not on a bridge that has no place for an option: somebody else mapped the slot, or the option."
+
+_LOOK_AGAIN = 30.0
+"Seconds until a bridge on which others hold our slots is read anew: OVS does not tell when they let go."
 
 _GATHER_FIRST, _GATHER_MOST = 0.01, 0.1
 "Seconds that a bundle waits for more while a burst goes on, twice as long each time."
@@ -64,12 +72,17 @@ class Refusals:
     "Message by group."
     objects: dict[int, str] = field(default_factory=dict)
     "OVS's error name by the key of the object that asked for it."
+    meters: str = ""
+    "OVS's error name where the bridge has no meters, or none left: its flows are programmed without."
     bridge: str = ""
     "OVS's error name where it is no object's own: the TLV map, a bundle as a whole."
 
     def note(self, refusal: events.Refusal) -> bool:
         """Remember one refusal; tell whether leaving something out can cure it."""
         kind = refusal.message[1] if len(refusal.message) > 1 else None
+        if kind == MessageType.METER_MOD and not is_deletion(refusal.message):
+            self.meters = refusal.name
+            return True
         ours = refusal.index is not None and kind in (MessageType.FLOW_MOD, MessageType.GROUP_MOD)
         if not ours or is_deletion(refusal.message):
             self.bridge = refusal.name
@@ -97,6 +110,16 @@ class Refusals:
         left = {_object_of(message) for message in self.flows.values()}
         left.update(groups.network_key_of(group_id) for group_id in self.groups)
         self.objects = {owner: name for owner, name in self.objects.items() if owner in left}
+
+
+def _ours(event: events.Observed) -> Observed:
+    """Leave out what others put on the bridge; flows are asked for by our cookie."""
+    return Observed(
+        tlv_maps=frozenset(event.tlv_maps),
+        flows=event.flows,
+        groups={number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)},
+        meters={number: content for number, content in event.meters.items() if meters.is_ours(number)},
+    )
 
 
 def _object_of(flow_mod: bytes) -> int:
@@ -129,7 +152,10 @@ class Programmer:
         self._on_progress = on_progress
         self._call_later = call_later
         self._channel: SwitchChannel | None = None
-        self._mapped: frozenset[TlvMap] = frozenset()
+        self._held = Held()
+        self._left_out: dict[bytes, int] = {}
+        "Flows that need an option whose slot is taken, and the keys of their objects."
+        self._looks_again = False
         self._pending = HostDelta()
         self._pending_since: int | None = 0
         self._flight_since: int | None = None
@@ -139,6 +165,10 @@ class Programmer:
         "Changes come faster than they are carried out, or many at once."
         self.phase = Phase.ABSENT
         self.refusals = Refusals()
+        self.taken: tuple[Taken, ...] = ()
+        "Mappings of ours that the bridge has no place for."
+        self.table: events.Observed | None = None
+        "The bridge as it was read last."
         self.messages_sent = 0
         "Flow and group messages sent so far: what changes cost on the wire."
 
@@ -146,6 +176,12 @@ class Programmer:
     def behind_since(self) -> int | None:
         """Return the revision of the oldest change that the bridge may lack; None when it has them all."""
         return self._pending_since if self._flight_since is None else self._flight_since
+
+    def refusal_of(self, object_key: int) -> str:
+        """Return why the bridge lacks something of an object; "" when nothing was refused."""
+        if object_key in self._left_out.values():
+            return TAKEN
+        return self.refusals.objects.get(object_key, "")
 
     def connect(self, channel: SwitchChannel) -> None:
         """Take a new connection, in place of one that may be still there."""
@@ -217,27 +253,81 @@ class Programmer:
         self._flight_since = None
 
     def _observed(self, event: events.Observed) -> None:
-        ours = {number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)}
-        self._mapped = frozenset(event.tlv_maps)
-        seen = Observed(tlv_maps=self._mapped, flows=event.flows, groups=ours)
-        if self.refusals.flows or self.refusals.groups:
-            delta = difference(self._desired.state(), seen)
-            self._carry_out(excluding(delta, self.refusals.flows, self.refusals.groups))
-        elif not (seen.flows or seen.groups):
-            whole = self._desired.installation()
-            steps = plan_installation(whole, self._mapped)
-            self._mapped = whole.tlv_maps
-            self._send(steps)
-        elif self._desired.is_met(seen):
+        self.table = event
+        self._left_out = {}
+        seen = _ours(event)
+        self._held = Held(seen.tlv_maps, seen.meters)
+        refused = bool(self.refusals.flows or self.refusals.groups or self.refusals.meters)
+        if not (refused or seen.flows or seen.groups):
+            self._install(self._desired.installation(), seen)
+        elif not refused and self._desired.is_met(seen):
+            self.taken = ()
             self._send(())
         else:
-            self._carry_out(difference(self._desired.state(), seen))
+            self._make_equal(seen)
+
+    def _install(self, whole: Installation, seen: Observed) -> None:
+        """Put everything on a bridge that holds nothing of ours."""
+        if self._find_taken(whole.tlv_maps, whole.released):
+            self._make_equal(seen)
+            return
+        steps = plan_installation(whole, self._held)
+        mapped = mapped_after(self._held.tlv_maps, whole.tlv_maps, whole.released)
+        self._held = Held(mapped, contents(whole.meters))
+        self._send(steps)
+
+    def _make_equal(self, seen: Observed) -> None:
+        desired = self._desired.state()
+        self._find_taken(desired.tlv_maps, desired.released)
+        delta = difference(desired, seen)
+        delta = self._without_taken(excluding(delta, self.refusals.flows, self.refusals.groups))
+        for key in self._left_out.keys() - seen.flows.keys():
+            del delta.flows[key]
+        self._execute(delta)
+
+    def _find_taken(self, wanted: frozenset[TlvMap], released: frozenset[TlvMap]) -> bool:
+        space = ALL_SPACE if self.table is None else self.table.max_option_space
+        self.taken = find_taken(self._held.tlv_maps, wanted, released, space)
+        return bool(self.taken)
 
     def _carry_out(self, delta: HostDelta) -> None:
-        steps = plan(delta, self._mapped)
         if delta.tlv_maps is not None:
-            self._mapped = delta.tlv_maps
+            self._find_taken(delta.tlv_maps, delta.released)
+        self._execute(self._without_taken(delta))
+
+    def _without_taken(self, delta: HostDelta) -> HostDelta:
+        for key in self._left_out.keys() & delta.flows.keys():
+            del self._left_out[key]
+        if not self.taken:
+            return delta
+        kept, left_out = leaving_out(delta, self.taken)
+        self._left_out.update((key, parse(flow.cookie).object_key) for key, flow in left_out.items())
+        self._look_again_later()
+        return kept
+
+    def _execute(self, delta: HostDelta) -> None:
+        if self.refusals.meters and delta.meters:
+            delta = replace(delta, meters=None, planned=None)
+        steps = plan(delta, self._held)
+        self._held = Held(
+            mapped_after(self._held.tlv_maps, delta.tlv_maps, delta.released),
+            self._held.meters if delta.meters is None else contents(delta.meters),
+        )
         self._send(steps)
+
+    def _look_again_later(self) -> None:
+        if self._looks_again:
+            return
+        self._looks_again = True
+
+        def look() -> None:
+            self._looks_again = False
+            if self.taken and self._channel is not None:
+                self.observe_again()
+                if self.phase is not Phase.OBSERVING:
+                    self._look_again_later()
+
+        self._call_later(_LOOK_AGAIN, look)
 
     def _send(self, steps: tuple[events.Step, ...]) -> None:
         assert self._channel is not None, "only a connected bridge is programmed"

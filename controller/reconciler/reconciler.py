@@ -26,10 +26,12 @@ from controller.intent.model import (
     NetworkSpec,
     Object,
     OptionPolicySpec,
+    PolicySpec,
     PortSpec,
 )
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
+from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
@@ -62,6 +64,7 @@ class Reconciler:
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
+        self._mtus = Mtus()
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
 
@@ -84,6 +87,8 @@ class Reconciler:
         self._enqueue(pending, len(changes))
         for change in hosts:
             self._follow_host(change)
+        for host in self._mtus.follow(after, changes):
+            self._links.look_again(host)
         self._binder.look_again(change.name for change in changes if _may_move(change))
 
     def serve(self, hosts: frozenset[str] | None) -> None:
@@ -120,6 +125,14 @@ class Reconciler:
         if before is None or before.ofports.keys() != report.facts.ofports.keys():
             self._binder.report(name, frozenset(report.facts.ofports))
 
+    def interface_mtu(self, interface_id: str) -> int | None:
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
+        return self._mtus.interface(interface_id)
+
+    def network_mtu(self, network: str) -> int | None:
+        """Return what a network carries; None while no host is declared."""
+        return self._mtus.network(network)
+
     def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
         """Take over a bridge; it waits until a host's OVSDB says whose it is and which port is which."""
         self._channels[dpid] = channel
@@ -140,6 +153,30 @@ class Reconciler:
         programmer = self._programmer_of(dpid)
         if programmer is not None:
             programmer.disconnect(channel)
+
+    def channel(self, host: str) -> SwitchChannel | None:
+        """Return the way to a host's bridge; None while it is not connected, or not ours."""
+        facts = self._facts(host)
+        if facts is None or self._host_of.get(facts.dpid) != host:
+            return None
+        return self._channels.get(facts.dpid)
+
+    def connected_hosts(self) -> frozenset[str]:
+        """Return the hosts of ours whose bridges are connected."""
+        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
+
+    def host_of_bridge(self, dpid: int) -> str | None:
+        """Return whose bridge it is; None for one that is not ours."""
+        return self._host_of.get(dpid)
+
+    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
+        """Return the ways to the bridges of hosts that are connected here."""
+        wanted = frozenset(hosts)
+        return {
+            host: self._channels[dpid]
+            for dpid, host in self._host_of.items()
+            if host in wanted and dpid in self._channels
+        }
 
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
@@ -188,9 +225,10 @@ class Reconciler:
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
         match held.spec:
-            case NetworkSpec():
-                return frozenset(self.compiler.hosts_with(held.name))
-            case PortSpec(network=network) | OptionPolicySpec(network=network):
+            case NetworkSpec(target=target):
+                targets = () if target is None else target.hosts
+                return frozenset((*self.compiler.hosts_with(held.name), *targets))
+            case PortSpec(network=network) | OptionPolicySpec(network=network) | PolicySpec(network=network):
                 return frozenset(self.compiler.hosts_with(network))
             case HostSpec():
                 return frozenset((held.name,))
@@ -216,7 +254,7 @@ class Reconciler:
         if programmer is None:
             elsewhere = self._elsewhere(host)
             return elsewhere is not None and elsewhere.is_behind(host, revision)
-        if object_key in programmer.refusals.objects:
+        if programmer.refusal_of(object_key):
             return False
         return status.is_behind(programmer, revision)
 
@@ -268,7 +306,8 @@ class Reconciler:
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
         self._binder.drop(change.name)
-        nothing = HostChange(tlv_maps=frozenset())
+        wanted, released = self.compiler.tlv_maps_of(change.name)
+        nothing = HostChange(tlv_maps=wanted, released=released, meters=frozenset())
         self.programmers[change.name].enqueue(nothing.delta, self.compiler.intent.revision)
         self._call_later(_LEAVE_SECONDS, lambda: self._release(change.name))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.reconciler.programmer import Phase, Programmer
+from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, Peers
 
 
@@ -71,7 +71,9 @@ def programmed(
     absent: list[str] = []
     for host in sorted(hosts):
         programmer = programmers.get(host)
-        error = "" if programmer is None else programmer.refusals.objects.get(object_key, "")
+        error = "" if programmer is None else programmer.refusal_of(object_key)
+        if error == TAKEN and programmer is not None:
+            return _not("Programmed", error, f"{host}: {taken_message(programmer)}")
         if error:
             return _not("Programmed", error, f"{host}: the switch refused it with {error}")
         if programmer is None and (peers := elsewhere(host)) is not None:
@@ -143,12 +145,24 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
         return _not("Programmed", "HostUnreachable", "no OpenFlow connection")
     if programmer.refusals.bridge:
         return _not("Programmed", programmer.refusals.bridge, "the switch refused its TLV map or a bundle")
+    if programmer.taken:
+        return _not("Programmed", TAKEN, taken_message(programmer))
     if programmer.refusals.objects:
         first = sorted(programmer.refusals.objects.values())[0]
         return _not("Programmed", first, f"{len(programmer.refusals.objects)} objects refused")
     if programmer.behind_since is not None:
         return _not("Programmed", "Pending", "not acknowledged yet")
+    if programmer.refusals.meters:
+        message = (
+            f"the bridge takes no meters ({programmer.refusals.meters}): nothing limits what it sends up"
+        )
+        return _not("Programmed", "NotSupported", message)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def taken_message(programmer: Programmer) -> str:
+    """Say which options a bridge has no place for, and why."""
+    return "; ".join(map(str, programmer.taken))
 
 
 def _not(type_: str, reason: str, message: str) -> Condition:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -81,7 +81,13 @@ def problem_of(replica: Replica) -> Problem | None:
 
 
 def provision_of(
-    host: Object[HostSpec], replica: Replica, *, owner: str, controller: str | None, tunnel_port: int
+    host: Object[HostSpec],
+    replica: Replica,
+    *,
+    owner: str,
+    controller: str | None,
+    tunnel_port: int,
+    mtus: Mapping[str, int],
 ) -> HostProvision:
     """Return what a host's database should hold of ours."""
     tunables = host.spec.tunables
@@ -102,6 +108,7 @@ def provision_of(
         bridge=host.spec.bridge,
         datapath_type=_datapath_type(host.spec.datapath, replica),
         vports=(vport,),
+        mtus=mtus,
     )
 
 

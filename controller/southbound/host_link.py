@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -183,6 +184,7 @@ class HostLink:
                 owner=self._settings.owner,
                 controller=target,
                 tunnel_port=self._settings.tunnel_port,
+                mtus=self._mtus(facts_of(replica, self.host.spec.bridge).ofports),
             )
             operations = plan_provision(desired, replica)
         except NotOwned as error:
@@ -199,6 +201,10 @@ class HostLink:
             facts = facts_of(replica, self.host.spec.bridge)
         await self._dial_bridge(socket)
         return replace(report, facts=facts, provisioned=True, problem=problem_of(replica))
+
+    def _mtus(self, interface_ids: Iterable[str]) -> dict[str, int]:
+        wanted = ((one, self._events.interface_mtu(one)) for one in interface_ids)
+        return {one: mtu for one, mtu in wanted if mtu is not None}
 
     async def _dial_bridge(self, socket: Path | None) -> None:
         """Keep the bridge's own OpenFlow socket dialled, where the bridge cannot dial us."""

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from controller.compiler.cookies import OWNER_COOKIE, OWNER_MASK
 from ovs_geneve.errors import ConnectionLost
 from ovs_geneve.openflow.events import Event, Step
+from ovs_geneve.openflow.packet_out import PacketOut
+from ovs_geneve.openflow.stats import Count
 from ovs_geneve.openflow.switch import Switch
 
 
@@ -27,6 +29,14 @@ class SwitchLink:
     def apply(self, steps: Sequence[Step]) -> None:
         """Carry out steps."""
         self._switch.begin_apply(steps).add_done_callback(self._answered)
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the bridge send a packet at once."""
+        return self._switch.send_packet(packet)
+
+    async def counters(self, cookie: int, cookie_mask: int) -> Mapping[int, Count]:
+        """Read what flows have counted, by cookie."""
+        return await self._switch.counters(cookie, cookie_mask)
 
     def _answered(self, asked: asyncio.Future[Event]) -> None:
         error = asked.exception()

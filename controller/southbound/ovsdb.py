@@ -105,6 +105,12 @@ class OvsdbHosts:
         if link is not None:
             self._start(link.close())
 
+    def look_again(self, name: str) -> None:
+        """Have a host's database looked at: what it should hold may have changed."""
+        link = self._links.get(name)
+        if link is not None:
+            link.look_again()
+
     def strangers(self) -> tuple[WaitingHost, ...]:
         """Return the hosts that called in and are not declared."""
         waiting = [

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -11,6 +11,9 @@ from typing import Protocol
 from controller.hoststate import HostFacts
 from controller.intent.model import HostSpec, Object
 from ovs_geneve.openflow.events import Event, Step
+from ovs_geneve.openflow.packet_in import PacketIn
+from ovs_geneve.openflow.packet_out import PacketOut
+from ovs_geneve.openflow.stats import Count
 
 
 class SwitchChannel(Protocol):
@@ -21,6 +24,12 @@ class SwitchChannel(Protocol):
 
     def apply(self, steps: Sequence[Step]) -> None:
         """Carry out steps; Applied or Refused follows."""
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the bridge send a packet at once, whatever else is asked; False where it cannot leave."""
+
+    async def counters(self, cookie: int, cookie_mask: int) -> Mapping[int, Count]:
+        """Read what the flows with such cookies have counted, by cookie; raise OpenFlowError or ConnectionLost."""
 
 
 class SwitchEvents(Protocol):
@@ -34,6 +43,26 @@ class SwitchEvents(Protocol):
 
     def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
         """Forget a channel that ended."""
+
+
+class PacketTaker(Protocol):
+    """Who wants packets of one kind."""
+
+    def take_packet(self, dpid: int, packet: PacketIn) -> None:
+        """Take a packet that a bridge sent up; its userdata begins with the punt."""
+
+
+class PacketEvents(Protocol):
+    """Where packets that bridges send up are reported."""
+
+    def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Take note of the way to a bridge."""
+
+    def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
+        """Forget a way that ended."""
+
+    def packet_arrived(self, dpid: int, packet: PacketIn) -> None:
+        """Take a packet in; it has userdata."""
 
 
 class LinkState(Enum):
@@ -89,6 +118,9 @@ class HostLinks(Protocol):
     def forget(self, name: str) -> None:
         """Let go of a host as it is: another controller serves it."""
 
+    def look_again(self, name: str) -> None:
+        """Have a host's database looked at: what it should hold may have changed."""
+
 
 class Peers(Protocol):
     """The controllers that hosts are shared with."""
@@ -105,6 +137,9 @@ class HostEvents(Protocol):
 
     def host_reported(self, name: str, report: HostReport) -> None:
         """Take in what a host's OVSDB tells now."""
+
+    def interface_mtu(self, interface_id: str) -> int | None:
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
 
 
 class HostDatabases(HostLinks, Protocol):

@@ -2,9 +2,9 @@
 """A decoded Geneve packet in words: options by the names their layouts give them.
 
 `describe` makes a frozen value with everything worth showing, `render_line` and `render_tree` make
-text of it. Options no layout knows are shown raw, options of another length than their layout's
-are shown raw and reported. The text holds nothing a peer can choose but numbers and addresses, so
-it is safe on a terminal.
+text of it. Options that no layout given knows are named by the coexistence profiles; those nobody knows
+are shown raw, and options of another length than their layout's are shown raw and reported. The text
+holds nothing a peer can choose but numbers and addresses, so it is safe on a terminal.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ovs_geneve.geneve.oddity import Oddity
 from ovs_geneve.geneve.option import Option, OptionKey
 from ovs_geneve.geneve.outer import LaterFragment, OuterPacket
 from ovs_geneve.geneve.packet import Packet
+from ovs_geneve.geneve.profiles import layout_of, lengths_of, options_of
 from ovs_geneve.values import Vni
 
 Layouts = Mapping[OptionKey, OptionLayout]
@@ -54,7 +55,7 @@ class OptionDescription:
     owner: str
     "Who owns the class."
     name: str | None = None
-    "The layout's name; None when no layout has this class and type."
+    "The layout's name, PROFILE:OPTION for one of a profile; None when neither has this class and type."
     fields: tuple[FieldReading, ...] = ()
     unclaimed: int = 0
     "The data as a number without the bits of any field: not 0 means bits that nobody declared."
@@ -105,14 +106,12 @@ def describe(packet: Packet, layouts: Layouts, outer: OuterPacket | None = None)
 
 
 def describe_option(option: Option, layouts: Layouts) -> OptionDescription:
-    """Read one option with the layout of its class and type, if there is one."""
-    layout = layouts.get(option.key)
+    """Read one option with the layout of its class and type, if there is one, else as a profile has it."""
+    declared = layouts.get(option.key)
+    layout = declared or layout_of(option.key, len(option.data))
     holder = owner(option.option_class)
-    if layout is None:
-        return OptionDescription(option=option, owner=holder)
-    if len(option.data) != layout.length:
-        problem = f"{len(option.data)} bytes of data: want {layout.length}"
-        return OptionDescription(option=option, owner=holder, name=layout.name, problem=problem)
+    if layout is None or len(option.data) != layout.length:
+        return _unread(option, holder, declared)
     values = layout.decode_values(option.data)
     return OptionDescription(
         option=option,
@@ -121,6 +120,16 @@ def describe_option(option: Option, layouts: Layouts) -> OptionDescription:
         fields=tuple(FieldReading(field=field, value=values[field.name]) for field in layout.fields),
         unclaimed=layout.unclaimed(option.data),
     )
+
+
+def _unread(option: Option, holder: str, declared: OptionLayout | None) -> OptionDescription:
+    """Name an option whose data fit no layout, and say what length was to be expected."""
+    known = options_of(option.key)
+    if declared is None and not known:
+        return OptionDescription(option=option, owner=holder)
+    name, want = (declared.name, declared.length) if declared else (known[0].title, lengths_of(option.key))
+    problem = f"{len(option.data)} bytes of data: want {want}"
+    return OptionDescription(option=option, owner=holder, name=name, problem=problem)
 
 
 def render_line(description: Description) -> str:

@@ -45,6 +45,7 @@ _OFPAT_SET_FIELD = 25
 _OFPAT_COPY_FIELD = 28
 _OFPAT_METER = 29
 _OFPAT_EXPERIMENTER = 0xFFFF
+_METER_HEAD = bytes((0, _OFPAT_METER, 0, 8))
 
 _NXAST_RESUBMIT_TABLE = 14
 _NXAST_OUTPUT_REG = 15
@@ -208,6 +209,12 @@ def _ct(action: Ct) -> bytes:
 
 def _ct_clear(action: CtClear) -> bytes:
     return _nicira(_NXAST_CT_CLEAR, b"")
+
+
+def uses_meter(message: bytes, meter_id: int) -> bool:
+    """Tell whether a message may have an action with this meter: it never misses one, and may see one by chance."""
+    number = meter_id.to_bytes(4)
+    return _PROPERTY.pack(_NXAC2PT_METER_ID, 8) + number in message or _METER_HEAD + number in message
 
 
 def _clone(action: Clone) -> bytes:

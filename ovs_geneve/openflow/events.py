@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ovs_geneve.openflow.flow import GroupKind
+from ovs_geneve.openflow.meters import MeterEntry
 from ovs_geneve.openflow.tlv_table import TlvMap
 
 
@@ -43,7 +44,21 @@ class Bundle:
     commit still takes all others with it."""
 
 
-Step = MapTlv | UnmapTlv | Bundle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMeters:
+    """Add, change and delete meters, each for itself: no bundle takes them.
+
+    Their refusals count from the first of `add` on through `change` and `delete`; what is not refused holds.
+    """
+
+    add: tuple[MeterEntry, ...] = ()
+    "Those that the switch does not have; one that it has is refused."
+    change: tuple[MeterEntry, ...] = ()
+    "Those that it has."
+    delete: tuple[int, ...] = ()
+
+
+Step = MapTlv | UnmapTlv | Bundle | SetMeters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +87,8 @@ class Observed:
     "Group id -> kind and canonical buckets, as `stats.canonical_buckets` makes them."
     flows: Mapping[bytes, int]
     "Raw match key (`Flow.key`) -> cookie."
+    meters: Mapping[int, bytes] = field(default_factory=dict)
+    "Meter id -> `MeterEntry.content`; none where the switch has no meters."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +105,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A step was refused: nothing of its bundle is in the switch, later steps were not sent.
+    """A step was refused: nothing of its bundle is in the switch, later steps were not sent. Meters hold one by one.
 
     Of a bundle that was committed at once, what was not refused may be in the switch: look.
     """
@@ -118,10 +135,17 @@ class RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketRefused:
+    """The switch did not send a packet that it was given."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class Unrelated:
-    """A message nobody asked for through the session: packet-in, port status, …; untouched."""
+    """A message nobody asked for through the session: port status, another app's answer, …; untouched."""
 
     message: bytes
 
 
-Event = Observed | ObserveRefused | Applied | Refused | Answered | RequestRefused | Unrelated
+Event = Observed | ObserveRefused | Applied | Refused | Answered | RequestRefused | PacketRefused | Unrelated

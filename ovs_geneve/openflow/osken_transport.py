@@ -2,6 +2,7 @@
 """os-ken's programming model on asyncio: its apps, events, handshake and codecs without its threads.
 
     loop ─ Channel ─ LoopDatapath ─┬─ answers to the session: raw bytes ─► Switch ─► awaiting coroutine
+                                   ├─ packets with userdata ─► Switch.packet_ins
                                    └─ all the rest, decoded by os-ken ─► os-ken's OFPHandler, then observers
 
 An app that derives from `LoopApp` has its `set_ev_cls` handlers called in the loop, at once; it must not block.
@@ -38,6 +39,7 @@ from ovs_geneve.openflow.channel import Channel, Timing
 from ovs_geneve.openflow.endpoints import Endpoints
 from ovs_geneve.openflow.mailbox import Mailbox
 from ovs_geneve.openflow.messages import VERSION, decode_header
+from ovs_geneve.openflow.packet_in import as_standard, encode_packet_in_setup, has_userdata, is_packet_in
 from ovs_geneve.openflow.session import FIRST_XID, Session, claims
 from ovs_geneve.openflow.switch import Switch
 
@@ -156,6 +158,9 @@ class LoopDatapath(Datapath):  # type: ignore[misc]  # os-ken is untyped
 
     def message(self, message: bytes) -> None:
         """Give a message to the session where it answers it, to os-ken else (the channel calls this)."""
+        if is_packet_in(message):
+            self._packet_in(message)
+            return
         rest = self.switch.receive(message) if claims(message) else message
         if rest is not None:
             self._to_apps(rest)
@@ -174,9 +179,10 @@ class LoopDatapath(Datapath):  # type: ignore[misc]  # os-ken is untyped
         self.ofp_brick.send_event_to_observers(ended, DEAD_DISPATCHER)
 
     def set_state(self, state: str) -> None:
-        """Change the state and tell the observers; once in MAIN the connection is probed."""
+        """Change the state and tell the observers; once in MAIN the connection is probed and gets packets."""
         if state == MAIN_DISPATCHER and self.state != MAIN_DISPATCHER:
             self._channel.established()
+            self._channel.write(encode_packet_in_setup(xid=next(self._xids) % FIRST_XID))
         super().set_state(state)
 
     def set_xid(self, msg: Any) -> int:
@@ -214,6 +220,13 @@ class LoopDatapath(Datapath):  # type: ignore[misc]  # os-ken is untyped
         if close:
             self._channel.close("closed by an app")
         return sent
+
+    def _packet_in(self, message: bytes) -> None:
+        inbox = self.switch.packet_ins
+        if inbox.listener is not None and has_userdata(message):
+            inbox.put(message)
+        else:
+            self._to_apps(as_standard(message))
 
     def _to_apps(self, message: bytes) -> None:
         header = decode_header(message)

@@ -5,6 +5,7 @@
     bundle:      open          messages       barrier     commit or discard
     at once:     open          messages                   commit
     TLV map:     message                      barrier
+    meters:      messages                     barrier
 
 The messages of a bundle were wrapped once for any number of switches, so they have one xid; an error about one of
 them quotes it, and that tells which it is.
@@ -40,22 +41,29 @@ _BLOCK_MESSAGES = 16
 
 
 class Part:
-    """One bundle of wrapped messages, or one bare message, on its way."""
+    """One bundle of messages, or some bare messages, on its way."""
 
     def __init__(
-        self, messages: Sequence[bytes] | bytes, *, step: int, xid: int, first: int = 0, at_once: bool = False
+        self,
+        messages: Sequence[bytes],
+        *,
+        step: int,
+        xid: int,
+        first: int = 0,
+        bundled: bool = True,
+        at_once: bool = False,
     ) -> None:
         self.step = step
         self.first = first
         "Index within the step of the first message here."
-        self.bundled = not isinstance(messages, bytes)
+        self.bundled = bundled
         self.at_once = at_once
         "The commit goes out with the messages."
         self.barrier_xid = xid + 1
         self.end_xid = xid + 2
         self.refusals: list[Refusal] = []
         self._messages = messages
-        self._blocks = iter(()) if isinstance(messages, bytes) else _blocks(messages)
+        self._blocks = _blocks(messages) if bundled else iter(())
         self._xid = xid
         self._begun = self._complete = False
         self._search_from = 0
@@ -91,13 +99,12 @@ class Part:
         """Remember an error; that of the commit or discard itself only where it is the only one."""
         if len(self.refusals) >= MAX_REFUSALS or (xid == self.end_xid and self.refusals):
             return
-        found = self._quoted(error.request) if xid == SHARED_XID else None
-        if found is not None:
-            self.refusals.append(self.refusal(error, index=self.first + found[0], message=found[1]))
-        elif isinstance(self._messages, bytes) and xid == self._xid:
-            self.refusals.append(self.refusal(error, index=self.first, message=self._messages))
-        else:
+        ours = xid == (SHARED_XID if self.bundled else self._xid)
+        found = self._quoted(error.request) if ours else None
+        if found is None:
             self.refusals.append(self.refusal(error))
+        else:
+            self.refusals.append(self.refusal(error, index=self.first + found[0], message=found[1]))
 
     @staticmethod
     def refusal(error: ErrorMessage, *, index: int | None = None, message: bytes | None = None) -> Refusal:
@@ -111,14 +118,16 @@ class Part:
         )
 
     def _beginning(self) -> bytes:
-        if isinstance(self._messages, bytes):
-            return stamp(self._messages, self._xid)
+        if not self.bundled:
+            return b"".join(stamp(message, self._xid) for message in self._messages)
         return encode_bundle_open(SHARED_BUNDLE, xid=self._xid)
 
     def _quoted(self, request: bytes) -> tuple[int, bytes] | None:
         """Find the message that an error quotes, whole or its beginning, wrapping included."""
-        quoted = request[ADD_OVERHEAD + HEADER_LENGTH :]
+        quoted = request[HEADER_LENGTH + (ADD_OVERHEAD if self.bundled else 0) :]
         messages = self._unwrapped
+        if not self.bundled and len(messages) == 1:
+            return 0, messages[0]
         if not quoted or not messages:
             return None
         # OVS works in order, so what is refused next comes after what was refused before.
@@ -131,7 +140,7 @@ class Part:
 
     @cached_property
     def _unwrapped(self) -> Sequence[bytes]:
-        return () if isinstance(self._messages, bytes) else list(self._messages)
+        return list(self._messages)
 
 
 def _blocks(messages: Sequence[bytes]) -> Iterator[Block]:

@@ -3,8 +3,8 @@
 
     IDLE ──observe()──► OBSERVING ──last part──► IDLE, Observed or ObserveRefused
     IDLE ──apply()────► SENDING a part of a step: [open,] messages, barrier; at once: open, messages, commit
-                          │ barrier, no error ──► bundle: COMMITTING     TLV: next part
-                          │ barrier, errors ────► bundle: DISCARDING     TLV: IDLE, Refused
+                          │ barrier, no error ──► bundle: COMMITTING     others: next part
+                          │ barrier, errors ────► bundle: DISCARDING     others: IDLE, Refused
                           │ reply to commit ────► at once: as from COMMITTING
                         COMMITTING ──reply──► next part, or IDLE, Applied
                           │ error ──► IDLE, Refused (OVS has dropped the bundle)
@@ -12,7 +12,7 @@
     any ──close()──► CLOSED
 
 A small bundle takes two round trips, {open, messages, barrier}, {commit}, or one if it is committed at once.
-`request` goes on beside all that. Messages leave a chunk at a time: memory stays flat.
+`request` and `send_packet` go on beside all that. Messages leave a chunk at a time: memory stays flat.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ from ovs_geneve.openflow.events import (
     Bundle,
     Event,
     MapTlv,
+    PacketRefused,
     Refusal,
     Refused,
     RequestRefused,
+    SetMeters,
     Step,
+    UnmapTlv,
     Unrelated,
 )
 from ovs_geneve.openflow.messages import (
@@ -41,6 +44,7 @@ from ovs_geneve.openflow.messages import (
     encode_barrier,
     stamp,
 )
+from ovs_geneve.openflow.meters import MeterCommand, encode_meter, encode_meter_delete
 from ovs_geneve.openflow.observation import XIDS, Observation
 from ovs_geneve.openflow.part import PART_XIDS, Part
 from ovs_geneve.openflow.tlv_table import TlvCommand, encode_tlv_mod
@@ -49,8 +53,13 @@ FIRST_XID = 0x8000_0000
 LAST_XID = SHARED_XID
 "A session's xids lie between these two; others on the same connection keep below or above them."
 
-_REQUEST_XIDS = 2
+PACKET_XID = LAST_XID - 1
+"Packets to send have no answer: an error with this xid says that one of them was refused."
 
+MAX_PACKETS = 1_000
+"Packets that may wait to leave; a switch that does not read must not fill the memory."
+
+_REQUEST_XIDS = 2
 
 _UNASKED = frozenset(
     {
@@ -93,6 +102,7 @@ class Session:
         self._state = State.IDLE
         self._xid = FIRST_XID
         self._outgoing: deque[bytes] = deque()
+        self._packets: deque[bytes] = deque()
         self._observation: Observation | None = None
         self._parts: Iterator[Part] = iter(())
         self._part: Part | None = None
@@ -104,7 +114,7 @@ class Session:
         return self._state
 
     def observe(self, *, cookie: int = 0, cookie_mask: int = 0) -> None:
-        """Ask for TLV map, groups and the flows whose cookie fits under the mask."""
+        """Ask for TLV map, groups, meters and the flows whose cookie fits under the mask."""
         self._leave_idle(State.OBSERVING)
         self._observation = Observation(self._take_xids(XIDS), cookie, cookie_mask)
         self._outgoing.extend(self._observation.requests())
@@ -124,13 +134,23 @@ class Session:
         self._outgoing += (stamp(message, xid), encode_barrier(xid + 1))
         return xid
 
+    def send_packet(self, message: bytes) -> bool:
+        """Send one PACKET_OUT before what is left of a step; False where too many wait already."""
+        if self._state is State.CLOSED:
+            raise RuntimeError("the session is closed")
+        if len(self._packets) >= MAX_PACKETS:
+            return False
+        self._packets.append(stamp(message, PACKET_XID))
+        return True
+
     def data_to_send(self) -> bytes:
         """Give the next bytes to write, about `chunk` of them; b"" when there are none for now."""
         pieces: list[bytes] = []
         room = self._chunk
-        while self._outgoing and room > 0:
-            pieces.append(self._outgoing.popleft())
-            room -= len(pieces[-1])
+        for queue in (self._outgoing, self._packets):
+            while queue and room > 0:
+                pieces.append(queue.popleft())
+                room -= len(pieces[-1])
         if self._part is not None and room > 0:
             pieces += self._part.take(room)
         return b"".join(pieces)
@@ -145,12 +165,15 @@ class Session:
             return self._finish_observing(self._observation.receive(header, message))
         if xid in self._requests or xid - 1 in self._requests:
             return self._receive_request(header.type, xid, message)
+        if xid == PACKET_XID and header.type == MessageType.ERROR:
+            return [PacketRefused(Part.refusal(decode_error(message)))]
         return [Unrelated(message)]
 
     def close(self) -> None:
         """Forget everything: the connection is gone, and no event follows."""
         self._state = State.CLOSED
         self._outgoing.clear()
+        self._packets.clear()
         self._requests.clear()
         self._observation = self._part = None
         self._parts = iter(())
@@ -161,7 +184,7 @@ class Session:
         self._state = state
 
     def _take_xids(self, count: int) -> int:
-        if self._xid + count > LAST_XID:
+        if self._xid + count > PACKET_XID:
             self._xid = FIRST_XID
         first = self._xid
         self._xid += count
@@ -175,10 +198,8 @@ class Session:
                     xid = self._take_xids(PART_XIDS)
                     yield Part(run, step=number, xid=xid, first=first, at_once=step.at_once)
                     first += len(run)
-            elif step.maps:
-                command = TlvCommand.ADD if isinstance(step, MapTlv) else TlvCommand.DELETE
-                message = encode_tlv_mod(command, step.maps)
-                yield Part(message, step=number, xid=self._take_xids(PART_XIDS))
+            elif messages := _bare(step):
+                yield Part(messages, step=number, xid=self._take_xids(PART_XIDS), bundled=False)
 
     def _next_part(self) -> list[Event]:
         self._part = next(self._parts, None)
@@ -235,6 +256,16 @@ class Session:
         elif isinstance(outcome, list):
             outcome.append(message)
         return []
+
+
+def _bare(step: MapTlv | UnmapTlv | SetMeters) -> list[bytes]:
+    """Encode a step that no bundle takes."""
+    if isinstance(step, SetMeters):
+        come = [encode_meter(MeterCommand.ADD, meter) for meter in step.add]
+        come += [encode_meter(MeterCommand.MODIFY, meter) for meter in step.change]
+        return come + [encode_meter_delete(meter_id) for meter_id in step.delete]
+    command = TlvCommand.ADD if isinstance(step, MapTlv) else TlvCommand.DELETE
+    return [encode_tlv_mod(command, step.maps)] if step.maps else []
 
 
 def _runs(messages: Sequence[bytes], limit: int) -> Iterator[Sequence[bytes]]:

@@ -75,6 +75,13 @@ class FlowEntry(NamedTuple):
     instructions: _Octets
 
 
+class Count(NamedTuple):
+    """What flows have counted."""
+
+    packets: int
+    bytes: int
+
+
 class GroupDesc(NamedTuple):
     """One group that a switch reports."""
 

@@ -19,15 +19,22 @@ from ovs_geneve.openflow.events import (
     Event,
     Observed,
     ObserveRefused,
+    PacketRefused,
     Refusal,
     Refused,
     RequestRefused,
     Step,
     Unrelated,
 )
+from ovs_geneve.openflow.packet_inbox import PacketInbox
+from ovs_geneve.openflow.packet_out import PacketOut, encode_packet_out
 from ovs_geneve.openflow.session import Session
+from ovs_geneve.openflow.stats import Count, decode_flow_stats, flow_stats_request
 
 _Start = Callable[[], list[Event]]
+
+
+_NOTHING = Count(0, 0)
 
 
 class Switch:
@@ -40,9 +47,15 @@ class Switch:
         self._current: asyncio.Future[Event] | None = None
         self._requests: dict[int, asyncio.Future[tuple[bytes, ...]]] = {}
         self._lost: str | None = None
+        self.packet_ins = PacketInbox()
+        "Packets that flows send up with userdata; its listener gets them."
+        self.packets_refused = 0
+        "Packets given to `send_packet` that the switch answered with an error."
+        self.packet_refusal: Refusal | None = None
+        "The last of those errors."
 
     async def observe(self, *, cookie: int = 0, cookie_mask: int = 0) -> Observed:
-        """Read TLV map, groups and the flows whose cookie fits under the mask.
+        """Read TLV map, groups, meters and the flows whose cookie fits under the mask.
 
         Raises OpenFlowError where the switch refuses, ConnectionLost.
         """
@@ -88,12 +101,41 @@ class Switch:
         self._wake()
         return await future
 
+    async def counters(self, cookie: int, cookie_mask: int) -> dict[int, Count]:
+        """Read what the flows whose cookie fits under the mask have counted, added up by their cookies.
+
+        It does not wait for its turn, and others have theirs while much is counted.
+        Raises OpenFlowError, ConnectionLost.
+        """
+        request = flow_stats_request(xid=0, cookie=cookie, cookie_mask=cookie_mask)
+        counted: dict[int, Count] = {}
+        for part in await self.request(request):
+            for flow in decode_flow_stats(part):
+                packets, size = counted.get(flow.cookie, _NOTHING)
+                counted[flow.cookie] = Count(packets + flow.packets, size + flow.bytes)
+            await asyncio.sleep(0)
+        return counted
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        """Have the switch send a packet, beside whatever else is under way; no answer comes.
+
+        False where it cannot leave: the connection is lost, or too many packets wait. Raises EncodeError.
+        """
+        message = encode_packet_out(packet)
+        if self._lost is not None or not self._session.send_packet(message):
+            return False
+        self._wake()
+        return True
+
     def receive(self, message: bytes) -> bytes | None:
         """Give a message to the session; return it where it belongs to somebody else."""
         unrelated = None
         for event in self._session.receive(message):
             if isinstance(event, Unrelated):
                 unrelated = event.message
+            elif isinstance(event, PacketRefused):
+                self.packets_refused += 1
+                self.packet_refusal = event.refusal
             else:
                 self._deliver(event)
         return unrelated
@@ -106,6 +148,7 @@ class Switch:
         """End everything that is waited for with ConnectionLost."""
         self._lost = reason
         self._session.close()
+        self.packet_ins.close()
         futures: list[asyncio.Future[Any]] = [future for _, future in self._waiting]
         futures += self._requests.values()
         if self._current is not None:

@@ -10,7 +10,7 @@ that somebody else's change in between fails the transaction instead of being ov
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -34,6 +34,9 @@ from ovs_geneve.vport import GeneveVport
 
 OWNER_KEY = "ovs-geneve-owner"
 "The key of external_ids that marks a row as ours; its value is the owner."
+
+MTU_KEY = "ovs-geneve-mtu"
+"The key of external_ids that says that an interface's mtu_request is ours, whoever made the interface."
 
 PROTOCOLS = frozenset({"OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"})
 "1.5 for our flows, 1.3 and 1.4 for other Ryu apps, 1.0 because `ovs-ofctl` speaks it by default."
@@ -73,11 +76,13 @@ class HostProvision:
     max_backoff: int | None = 1000
     "Milliseconds, the longest wait before the bridge dials again; at least 1000."
     vports: tuple[GeneveVport, ...] = ()
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    "What interfaces on the bridge are to carry, by their external_ids:iface-id."
 
     def __post_init__(self) -> None:
-        for field, text in (("owner", self.owner), ("controller", self.controller), ("bridge", self.bridge)):
+        for column, text in (("owner", self.owner), ("controller", self.controller), ("bridge", self.bridge)):
             if text == "":
-                raise EncodeError(field, "empty")
+                raise EncodeError(column, "empty")
         dpid(self.dpid)
         unknown = self.protocols - _KNOWN_PROTOCOLS
         if unknown or not self.protocols:
@@ -124,6 +129,7 @@ def plan_provision(desired: HostProvision, replica: Replica) -> list[Operation]:
         *_bridge_columns(desired, present),
         *_controllers(desired, replica, present),
         *_ports(desired, replica, present),
+        *_mtus(desired, replica, present),
     ]
     return [*operations, *([_still_ours(present, desired.owner)] if changes else []), *changes]
 
@@ -152,6 +158,15 @@ def _owner(row: Bridge | Port | Interface | Controller) -> str | None:
 
 def _owned(rows: Iterable[T], owner: str) -> Iterator[T]:
     return (row for row in rows if _owner(row) == owner)
+
+
+def _forget_mtus(replica: Replica, bridge: Bridge) -> Iterator[Operation]:
+    for port in _present(replica, Port, bridge.ports):
+        for interface in _present(replica, Interface, port.interfaces):
+            if MTU_KEY in interface.external_ids:
+                yield Update("Interface", where_uuid(interface.uuid), {"mtu_request": None})
+                forget = (Mutation("external_ids", "delete", {MTU_KEY}),)
+                yield Mutate("Interface", where_uuid(interface.uuid), forget)
 
 
 def _check_owner(table: str, name: str, row: Bridge | Port | Interface | None, owner: str) -> None:
@@ -317,6 +332,22 @@ def _ports(desired: HostProvision, replica: Replica, bridge: Bridge) -> Iterator
         yield _mutate_set(bridge, "ports", "insert", {_port_id(index) for index, _ in new})
 
 
+def _mtus(desired: HostProvision, replica: Replica, bridge: Bridge) -> Iterator[Operation]:
+    """Ask vswitchd for the MTUs of interfaces; one that somebody else asked for stays."""
+    for port in _present(replica, Port, bridge.ports):
+        for interface in _present(replica, Interface, port.interfaces):
+            wanted = desired.mtus.get(interface.external_ids.get("iface-id", ""))
+            ours = MTU_KEY in interface.external_ids
+            if wanted == interface.mtu_request or not (ours or interface.mtu_request is None):
+                continue
+            yield Update("Interface", where_uuid(interface.uuid), {"mtu_request": wanted})
+            if ours != (wanted is not None):
+                mutator = "delete" if ours else "insert"
+                mark: Input = {MTU_KEY} if ours else {MTU_KEY: desired.owner}
+                mutation = Mutation("external_ids", mutator, mark)
+                yield Mutate("Interface", where_uuid(interface.uuid), (mutation,))
+
+
 def _only_interface(replica: Replica, port: Port) -> Interface | None:
     """Give the port's one interface, None when somebody made a bond of it."""
     interfaces = list(_present(replica, Interface, port.interfaces))
@@ -359,7 +390,7 @@ def _release(replica: Replica, root: OpenVSwitch, bridge: Bridge, owner: str) ->
     vports = {port.uuid for port in _owned(ports, owner) if port.name != bridge.name}
     if vports:
         operations.append(_mutate_set(bridge, "ports", "delete", vports))
-    return [*operations, *_unmark(replica, bridge, ports)]
+    return [*operations, *_forget_mtus(replica, bridge), *_unmark(replica, bridge, ports)]
 
 
 def _unmark(replica: Replica, bridge: Bridge, ports: Iterable[Port]) -> Iterator[Operation]:

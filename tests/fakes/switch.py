@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.compiler.cookies import is_ours
 from controller.hoststate import HostState
@@ -20,18 +20,23 @@ from ovs_geneve.openflow.events import (
     Observed,
     Refusal,
     Refused,
+    SetMeters,
     Step,
     UnmapTlv,
 )
 from ovs_geneve.openflow.flow import GroupKind
 from ovs_geneve.openflow.messages import MessageType
-from ovs_geneve.openflow.stats import decode_group_desc
+from ovs_geneve.openflow.meters import MeterCommand, contents, encode_meter
+from ovs_geneve.openflow.packet_out import PacketOut
+from ovs_geneve.openflow.stats import Count, decode_group_desc
 from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap
 
+_PACKET_BYTES = 100
 _NXM_1 = 0x0001
 _TUN_METADATA0 = 40
-_SET_FIELD, _GROUP = 25, 22
+_SET_FIELD, _GROUP, _METER = 25, 22, 29
+_CONTROLLER2, _METER_ID = 37, 5
 _DELETE_STRICT = 4
 _GROUP_DELETE = 2
 
@@ -51,6 +56,9 @@ class HeldFlow:
     slots: frozenset[tuple[int, int]]
     "tun_metadata fields, with the length they are written at."
     groups: frozenset[int]
+    limited: frozenset[int] = frozenset()
+    "Meters that were there when it came: OVS does not look again."
+    packets: int = 0
 
 
 @dataclass
@@ -60,9 +68,12 @@ class FakeBridge:
     tlv_maps: frozenset[TlvMap] = frozenset()
     flows: dict[bytes, HeldFlow] = field(default_factory=dict)
     groups: dict[int, bytes] = field(default_factory=dict)
+    meters: dict[int, bytes] = field(default_factory=dict)
     refuse: Rule = lambda message: None
     refuse_maps: str = ""
     "The name of the error that mapping options gets."
+    refuse_meters: str = ""
+    "The name of the error that a new meter gets."
 
     def carry_out(self, step: Step) -> tuple[Refusal, ...]:
         """Take a step whole, or say why not and take nothing."""
@@ -73,6 +84,8 @@ class FakeBridge:
                 return self._unmap(maps)
             case Bundle(messages, at_once):
                 return self._bundle(messages, at_once)
+            case SetMeters():
+                return self._set_meters(step)
 
     def observed(self) -> Observed:
         """Return what the bridge reports of ours; flows of others are not in the answer, their groups are."""
@@ -82,6 +95,7 @@ class FakeBridge:
             max_fields=64,
             groups={number: (GroupKind.ALL, raw) for number, raw in self.groups.items()},
             flows={key: flow.cookie for key, flow in self.flows.items() if is_ours(flow.cookie)},
+            meters=dict(self.meters),
         )
 
     def equals(self, state: HostState) -> bool:
@@ -91,6 +105,8 @@ class FakeBridge:
             self.tlv_maps == state.tlv_maps
             and flows == {key: flow.message for key, flow in state.flows.items()}
             and self.groups == {number: group.content for number, group in state.groups.items()}
+            and self.meters == contents(state.meters)
+            and all(flow.limited == _meters(flow.message) for flow in self.flows.values())
         )
 
     def _map(self, maps: tuple[TlvMap, ...]) -> tuple[Refusal, ...]:
@@ -110,6 +126,27 @@ class FakeBridge:
             return (_refusal("NXTTMFC_INVALID_TLV_DEL", b"", 0),)
         self.tlv_maps -= frozenset(maps)
         return ()
+
+    def _set_meters(self, step: SetMeters) -> tuple[Refusal, ...]:
+        refusals = []
+        for index, meter in enumerate((*step.add, *step.change)):
+            add = index < len(step.add)
+            command = MeterCommand.ADD if add else MeterCommand.MODIFY
+            known = meter.meter_id in self.meters
+            error = self.refuse_meters if add else ""
+            error = error or ("OFPMMFC_METER_EXISTS" if add and known else "")
+            error = error or ("OFPMMFC_UNKNOWN_METER" if not add and not known else "")
+            if error:
+                refusals.append(_refusal(error, encode_meter(command, meter), index))
+            else:
+                self.meters[meter.meter_id] = meter.content
+        for meter_id in step.delete:
+            self.meters.pop(meter_id, None)
+            for key in [key for key, flow in self.flows.items() if meter_id in _meter_actions(flow.message)]:
+                del self.flows[key]
+            for key, flow in self.flows.items():
+                self.flows[key] = replace(flow, limited=flow.limited - {meter_id})
+        return tuple(refusals)
 
     def _bundle(self, messages: Sequence[bytes], at_once: bool) -> tuple[Refusal, ...]:
         flows, groups = dict(self.flows), dict(self.groups)
@@ -141,7 +178,10 @@ class FakeBridge:
         used = frozenset(int.from_bytes(a[4:8]) for a in _actions(message) if a[1] == _GROUP)
         if used - groups.keys():
             return "OFPBAC_BAD_OUT_GROUP"
-        flows[key] = HeldFlow(int.from_bytes(message[8:16]), message, slots, used)
+        if _meter_actions(message) - self.meters.keys():
+            return "OFPMMFC_INVALID_METER"
+        limited = _meters(message) & self.meters.keys()
+        flows[key] = HeldFlow(int.from_bytes(message[8:16]), message, slots, used, limited)
         return None
 
 
@@ -152,6 +192,8 @@ class FakeChannel:
         self.bridge = bridge
         self.asked: list[Sequence[Step] | None] = []
         "Every question so far: the steps to apply, None for an observation."
+        self.packets: list[PacketOut] = []
+        "What it was told to send."
         self._report = report
         self._open: deque[Sequence[Step] | None] = deque()
 
@@ -160,6 +202,17 @@ class FakeChannel:
 
     def apply(self, steps: Sequence[Step]) -> None:
         self._ask(steps)
+
+    def send_packet(self, packet: PacketOut) -> bool:
+        self.packets.append(packet)
+        return True
+
+    async def counters(self, cookie: int, cookie_mask: int) -> dict[int, Count]:
+        return {
+            flow.cookie: Count(flow.packets, flow.packets * _PACKET_BYTES)
+            for flow in self.bridge.flows.values()
+            if flow.cookie & cookie_mask == cookie
+        }
 
     @property
     def waiting(self) -> bool:
@@ -232,6 +285,27 @@ def _slot(oxm: bytes) -> tuple[int, int] | None:
     if int.from_bytes(oxm[:2]) != _NXM_1 or not _TUN_METADATA0 <= number < _TUN_METADATA0 + 64:
         return None
     return number - _TUN_METADATA0, length // 2 if masked else length
+
+
+def _meter_actions(message: bytes) -> frozenset[int]:
+    return frozenset(int.from_bytes(action[4:8]) for action in _actions(message) if action[1] == _METER)
+
+
+def _meters(message: bytes) -> frozenset[int]:
+    """Return the meters that a flow names, in actions `Meter` and `Controller`."""
+    found = set(_meter_actions(message))
+    for action in _actions(message):
+        if action[:2] == b"\xff\xff" and int.from_bytes(action[8:10]) == _CONTROLLER2:
+            found.update(_controller_meters(action[16:]))
+    return frozenset(found)
+
+
+def _controller_meters(properties: bytes) -> Iterator[int]:
+    while properties:
+        length = int.from_bytes(properties[2:4])
+        if int.from_bytes(properties[:2]) == _METER_ID:
+            yield int.from_bytes(properties[4:8])
+        properties = properties[length + -length % 8 :]
 
 
 def _oxm_fields(raw: bytes) -> Iterator[bytes]:

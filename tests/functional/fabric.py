@@ -19,6 +19,9 @@ _FLOW_MOD = re.compile(
     r"ADD (?:table:(?P<table>\d+) )?(?P<match>priority=\S+) cookie:(?P<cookie>0x[0-9a-f]+) (?P<actions>actions=.*)"
 )
 _TLV_ROW = re.compile(r"\s*((?:0x)?[0-9a-f]+)\s+((?:0x)?[0-9a-f]+)\s+(\d+)\s+tun_metadata(\d+)\s*")
+_METER = re.compile(
+    r"meter=(\d+) pktps burst stats bands=\s*type=drop rate=(\d+) burst_size=(\d+)\s*(?=meter|$)"
+)
 _TUN_METADATA = re.compile(r"set_field:0x0*([0-9a-f]+)->tun_metadata")
 
 
@@ -29,6 +32,7 @@ class Held:
     flows: frozenset[str]
     groups: frozenset[str]
     tlv_maps: frozenset[tuple[int, int, int, int]]
+    meters: frozenset[tuple[int, int, int]]
 
 
 @dataclass
@@ -91,6 +95,10 @@ class OvsHost:
                 for line in self._ofctl("dump-tlv-map", BRIDGE)
                 if (row := _TLV_ROW.fullmatch(line))
             ),
+            meters=frozenset(
+                (int(number), int(rate), int(burst))
+                for number, rate, burst in _METER.findall("".join(self._ofctl("dump-meters", BRIDGE)))
+            ),
         )
 
     def tunnels(self) -> str:
@@ -119,6 +127,7 @@ def wanted(state: HostState, folder: Path) -> Held:
         flows=frozenset(_flow_mod(line) for line in lines if "OFPT_FLOW_MOD" in line),
         groups=frozenset(_group(line) for line in lines if "group_id=" in line),
         tlv_maps=frozenset((m.option_class, m.option_type, m.length, m.index) for m in state.tlv_maps),
+        meters=frozenset((m.meter_id, m.rate, m.burst) for m in state.meters),
     )
 
 

@@ -157,7 +157,7 @@ class World:
             return "no bridge"
         should = await asyncio.to_thread(wanted, desired, host.daemons.folder)
         held = await asyncio.to_thread(host.held)
-        for what in ("flows", "groups", "tlv_maps"):
+        for what in ("flows", "groups", "tlv_maps", "meters"):
             extra = getattr(held, what) - getattr(should, what)
             missing = getattr(should, what) - getattr(held, what)
             if extra or missing:
@@ -185,7 +185,9 @@ class World:
         assert any(p.phase is Phase.OBSERVING for p in programmers.values()) or not programmers
         await _until(lambda: all(p.phase is Phase.IDLE for p in programmers.values()))
         assert {name: p.messages_sent for name, p in programmers.items()} == before
-        assert all(not p.refusals.objects and not p.refusals.bridge for p in programmers.values())
+        assert not any(
+            p.refusals.objects or p.refusals.bridge or p.refusals.meters for p in programmers.values()
+        )
 
 
 @pytest.fixture

@@ -178,7 +178,8 @@ class Overlay:
 
     def enrol(self, host: LabHost, *, dialled: bool = True, wait: bool = True) -> None:
         remote = host.ovsdb if dialled else None
-        spec = HostSpec(ovsdb=remote, endpoints=(ip_address(str(host.endpoint)),))
+        endpoint = ip_address(str(host.endpoint))
+        spec = HostSpec(ovsdb=remote, endpoints=(endpoint,), underlay_mtu=host.mtu)
         self.controller.put(Kind.HOST, host.name, spec)
         if wait:
             self.controller.settle((Kind.HOST, host.name))

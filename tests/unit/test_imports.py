@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
     ("controller.__main__", "controller.process", "controller.cli", "controller.lab"),
     ("controller.api", "controller.app", "controller.southbound", "controller.shares"),
-    ("controller.reconciler",),
+    ("controller.reconciler", "controller.prober"),
     ("controller.compiler",),
     ("controller.intent", "controller.hoststate"),
     ("ovs_geneve",),
@@ -37,6 +37,21 @@ PURE = (
     "controller/intent/allocate.py",
     "controller/intent/rows.py",
     "controller/intent/checks",
+    *(
+        f"controller/prober/{name}.py"
+        for name in (
+            "bridges",
+            "inquiry",
+            "model",
+            "pace",
+            "packet",
+            "patterns",
+            "plan",
+            "ports",
+            "run",
+            "verdicts",
+        )
+    ),
     "controller/reconciler/bindings.py",
     "controller/reconciler/plan.py",
     "controller/reconciler/programmer.py",

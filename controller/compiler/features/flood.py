@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.compiler.features import local_port
 from controller.compiler.features.tunnel import to_endpoint
 from controller.compiler.groups import GroupPurpose, group_id
 from controller.compiler.pipeline import Priority, Table
-from controller.compiler.registers import DESTINATION_PORT
 from controller.compiler.views import NetworkView
 from controller.intent.model import Address
-from ovs_geneve.openflow.actions import Action, Group, Resubmit, SetField
+from ovs_geneve.openflow.actions import Action, Group, Resubmit
 from ovs_geneve.openflow.fields import TUN_ID
 from ovs_geneve.openflow.flow import Bucket, Flow, Match
 
@@ -34,9 +34,10 @@ def to_host(host_key: int, endpoint: Address) -> Bucket:
     return Bucket(actions=to_endpoint(endpoint), bucket_id=host_key)
 
 
-def to_port(port_key: int) -> Bucket:
-    """Return what copies a packet to a port on this host, into LOCAL groups."""
-    return Bucket(actions=(SetField(DESTINATION_PORT, port_key), Resubmit(Table.POLICY)), bucket_id=port_key)
+def to_port(port_key: int, group: int) -> Bucket:
+    """Return what copies a packet to a port on this host, into LOCAL groups; `group` is the port's identity."""
+    actions = (*local_port.to_port(port_key, group), Resubmit(Table.POLICY))
+    return Bucket(actions=actions, bucket_id=port_key)
 
 
 def _flood(network: NetworkView, table: Table, actions: tuple[Action, ...]) -> Flow:

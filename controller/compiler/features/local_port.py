@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from controller.compiler.features import antispoof
 from controller.compiler.features.protocols import ARP, ICMPV6, IPV6, NEIGHBOUR_SOLICITATION
 from controller.compiler.pipeline import Priority, Table
-from controller.compiler.registers import DESTINATION_PORT, INNER_VLAN, SOURCE_PORT
+from controller.compiler.registers import DESTINATION_GROUP, DESTINATION_PORT, INNER_VLAN, SOURCE_PORT
 from controller.compiler.views import PortView
 from ovs_geneve.openflow.actions import Action, Move, Output, PopVlan, SetField
 from ovs_geneve.openflow.fields import (
@@ -92,9 +92,14 @@ def _towards(port: PortView, table: Table) -> Flow:
         table=table,
         priority=Priority.EXACT,
         match=Match.of((TUN_ID, port.vni), (ETH_DST, port.mac)),
-        actions=(SetField(DESTINATION_PORT, port.key),),
+        actions=to_port(port.key, port.group),
         goto=Table.POLICY,
     )
+
+
+def to_port(port_key: int, group: int) -> tuple[Action, ...]:
+    """Return the actions that say for which port of this host a packet is, and of which group that one is."""
+    return SetField(DESTINATION_PORT, port_key), SetField(DESTINATION_GROUP, group)
 
 
 def _deliver(port: PortView, ofport: int) -> Flow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.compiler.features import direct, neighbours
+from controller.compiler.features import direct, neighbours, probes
 from controller.compiler.features.protocols import (
     ARP,
     ICMPV6,
@@ -33,9 +33,6 @@ from ovs_geneve.openflow.fields import (
 )
 from ovs_geneve.openflow.flow import Flow, Match
 
-_OAM = 1
-"FLOW_TNL_F_OAM, the O bit of RFC 8926 3.4 (OVS include/openvswitch/packets.h)."
-
 _RESERVED_MAC = 0x0180C2000000
 _RESERVED_MAC_MASK = 0xFFFFFFFFFFF0
 
@@ -59,7 +56,7 @@ def flows() -> Iterator[Flow]:
     """Yield what the pipeline has before the first object is declared."""
     for table in Table:
         yield Flow(table=table, priority=Priority.MISS, match=Match.of(), goto=_PASSES.get(table))
-    yield _oam_ends_here()
+    yield from _oam_ends_here()
     yield _link_local_frames()
     yield from _unproved_sources()
     yield from _neighbour_discovery()
@@ -67,10 +64,14 @@ def flows() -> Iterator[Flow]:
     yield direct.detour_flow()
 
 
-def _oam_ends_here() -> Flow:
+def _oam_ends_here() -> Iterator[Flow]:
     # OVS does not act on the O bit by itself; RFC 8926 3.4: the payload is not for tenants.
-    match = Match.of((IN_PORT, TUNNEL_OFPORT), (TUN_FLAGS, _OAM, _OAM))
-    return Flow(table=Table.CLASSIFY, priority=Priority.OVERRIDE, match=match)
+    match = Match.of((IN_PORT, TUNNEL_OFPORT), (TUN_FLAGS, probes.OAM, probes.OAM))
+    yield Flow(table=Table.CLASSIFY, priority=Priority.OVERRIDE, match=match)
+    # Probes go on to RECEIVE. What is none of them there is no tenant's packet either.
+    yield Flow(
+        table=Table.RECEIVE, priority=Priority.OVERRIDE, match=Match.of((TUN_FLAGS, probes.OAM, probes.OAM))
+    )
 
 
 def _link_local_frames() -> Flow:

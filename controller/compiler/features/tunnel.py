@@ -19,7 +19,7 @@ from ovs_geneve.openflow.fields import (
     TUN_SRC,
     Field,
 )
-from ovs_geneve.openflow.flow import Flow, Match
+from ovs_geneve.openflow.flow import Flow, Match, TermLike
 
 _SOURCE: dict[int, Field] = {4: TUN_SRC, 6: TUN_IPV6_SRC}
 _DESTINATION: dict[int, Field] = {4: TUN_DST, 6: TUN_IPV6_DST}
@@ -31,9 +31,14 @@ def own_endpoint_flows(endpoints: Iterable[Address]) -> Iterator[Flow]:
         yield Flow(
             table=Table.CLASSIFY,
             priority=Priority.EXACT,
-            match=Match.of((IN_PORT, TUNNEL_OFPORT), (_DESTINATION[address.version], int(address))),
+            match=Match.of(*to_own_endpoint(address)),
             goto=Table.PEERS,
         )
+
+
+def to_own_endpoint(address: Address) -> tuple[TermLike, ...]:
+    """Return what matches packets from the tunnel that were sent to an endpoint of this host."""
+    return (IN_PORT, TUNNEL_OFPORT), (_DESTINATION[address.version], int(address))
 
 
 def peer_flows(endpoints: Iterable[Address]) -> Iterator[Flow]:

@@ -11,19 +11,15 @@ from controller.intent.checks.documents import (
     check_distinct,
     check_external_id,
     check_free,
+    check_none,
     check_unicast,
     pointer,
 )
-from controller.intent.checks.mtu import check_demands
+from controller.intent.checks.mtu import check_host
 from controller.intent.intent import Intent
-from controller.intent.model import Address, HostSpec, Kind, Tunables
+from controller.intent.model import Address, HostSpec, Kind, Tunables, object_id
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.ovsdb.remote import parse_remote
-
-MIN_UNDERLAY_MTU = 576
-"What every IPv4 host must be able to take (RFC 791)."
-
-MAX_MTU = 65_535
 
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _ECN_BITS = 0x03
@@ -36,8 +32,13 @@ def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
     _check_tunables(spec.tunables)
     _check_endpoints(intent, name, spec.endpoints)
     _check_identity(intent, name, spec)
-    check_demands(intent, name, spec)
+    check_host(intent, name, spec)
     return spec
+
+
+def check_unused(intent: Intent, name: str) -> None:
+    """Refuse to let go a host that a network names as its target."""
+    check_none([object_id(Kind.NETWORK, network) for network in intent.targets_on(name)], f"host {name}")
 
 
 def _settle_ovsdb(text: str | None) -> str | None:
@@ -63,9 +64,6 @@ def _check_form(spec: HostSpec) -> None:
         )
     if spec.system_id is not None:
         check_external_id(spec.system_id, "/system_id")
-    if not MIN_UNDERLAY_MTU <= spec.underlay_mtu <= MAX_MTU:
-        reason = f"{spec.underlay_mtu}: want {MIN_UNDERLAY_MTU} to {MAX_MTU}"
-        raise Invalid("mtu-out-of-range", reason, pointer="/underlay_mtu")
 
 
 def _check_identity(intent: Intent, name: str, spec: HostSpec) -> None:

@@ -16,6 +16,7 @@ from controller.intent.checks.documents import (
     settle_values,
 )
 from controller.intent.checks.mtu import check_network
+from controller.intent.checks.targets import check_target
 from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, NetworkSpec, object_id
@@ -34,7 +35,8 @@ def settle(intent: Intent, name: str, spec: NetworkSpec) -> NetworkSpec:
     _check_options(intent, spec.options)
     if held is not None:
         _check_options_removed(intent, name, held.spec.options, spec.options)
-    check_network(intent, spec)
+    check_network(intent, name, spec)
+    check_target(intent, name, spec)
     values = settle_values(intent, name, spec.options, spec.values, "/values")
     return replace(spec, vni=vni, values=values)
 

@@ -9,6 +9,7 @@ from controller.errors import Conflict, Invalid
 from controller.intent.allocate import free_slot
 from controller.intent.checks.capabilities import check_room
 from controller.intent.checks.documents import check_free, check_none, pointer
+from controller.intent.checks.profiles import check_no_profile, settle_profile
 from controller.intent.identity import IDENTITY
 from controller.intent.identity import LAYOUT as IDENTITY_LAYOUT
 from controller.intent.intent import Intent
@@ -25,7 +26,11 @@ def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpe
     _check_replaced(intent, name, spec, layout)
     if held is not None:
         _check_shape_stays(held, layout)
-    if not is_experimental(layout.option_class) and not spec.allow_registered:
+    if spec.profile is not None:
+        layout = settle_profile(layout, spec.profile)
+    elif held is None or held.spec.profile is not None:
+        check_no_profile(layout)
+    if spec.profile is None and not is_experimental(layout.option_class) and not spec.allow_registered:
         raise Invalid(
             "class-not-experimental",
             f"{layout.option_class:#06x} is not within 0xff00 and 0xffff: "

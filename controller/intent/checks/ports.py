@@ -16,6 +16,7 @@ from controller.intent.checks.documents import (
     settle_values,
 )
 from controller.intent.checks.groups import check_group
+from controller.intent.checks.targets import check_no_target
 from controller.intent.intent import Intent
 from controller.intent.model import Address, Kind, PortSpec, link_local, object_id
 
@@ -29,6 +30,7 @@ def settle(intent: Intent, name: str, spec: PortSpec) -> PortSpec:
     if network is None:
         raise Invalid("network-unknown", f"there is no network {spec.network}", pointer="/network")
     _check_network_stays(intent, name, spec.network)
+    check_no_target(intent, spec.network)
     _check_mac(intent, name, spec)
     _check_addresses(intent, name, spec)
     _check_interface_id(intent, name, spec)

@@ -9,18 +9,21 @@ import pytest
 from os_ken.controller.handler import DEAD_DISPATCHER, HANDSHAKE_DISPATCHER
 
 from ovs_geneve.errors import ConnectionLost, OpenFlowError
-from ovs_geneve.openflow.actions import Group, Output, SetField
+from ovs_geneve.openflow.actions import Controller as SendUp
+from ovs_geneve.openflow.actions import Group, Meter, Output, SetField
 from ovs_geneve.openflow.channel import Timing
 from ovs_geneve.openflow.errors_table import NICIRA_ERRORS, STANDARD_ERRORS
-from ovs_geneve.openflow.events import Applied, Bundle, MapTlv, Refused, UnmapTlv
-from ovs_geneve.openflow.fields import ETH_DST, TUN_ID, tun_metadata
+from ovs_geneve.openflow.events import Applied, Bundle, MapTlv, Refused, SetMeters, UnmapTlv
+from ovs_geneve.openflow.fields import ETH_DST, IN_PORT, TUN_ID, tun_metadata
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind, Match
 from ovs_geneve.openflow.messages import MessageType, encode_message
+from ovs_geneve.openflow.meters import MeterEntry, MeterUnit, contents
 from ovs_geneve.openflow.osken_transport import LoopDatapath
-from ovs_geneve.openflow.stats import canonical_buckets
+from ovs_geneve.openflow.stats import Count, canonical_buckets
 from ovs_geneve.openflow.template import GroupCommand, encode_flow_add, encode_flow_delete, encode_group
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.functional.openflow.controller import Controller
+from tests.functional.openflow.test_pipeline_facts import actions_of
 
 MAP = TlvMap(0x104, 0x10, 4, 0)
 CONTEXT = tun_metadata(0, 4)
@@ -295,3 +298,75 @@ def test_every_error_has_the_name_that_ofctl_prints(switch, tmp_path):
     printed = switch.vswitchd.ofctl("ofp-parse", str(tmp_path / "stream"))
     named = [line.split(": ", 1)[1].strip() for line in printed.splitlines() if line.startswith("OFPT_ERROR")]
     assert named == [*STANDARD_ERRORS.values(), *NICIRA_ERRORS.values()]
+
+
+async def test_meters(switch, datapath):
+    switch.ofctl("add-meter", "meter=5,kbps,band=type=drop,rate=10")
+    one, other = (
+        MeterEntry(meter_id=0x6E0, rate=1000, burst=1000),
+        MeterEntry(meter_id=0x6E1, rate=20, burst=5),
+    )
+    kbits = MeterEntry(meter_id=0x6E2, rate=300, burst=100, unit=MeterUnit.KBITS)
+    assert await datapath.switch.apply([SetMeters(add=(one, other, kbits))]) == Applied()
+    seen = (await datapath.switch.observe()).meters
+    assert {number: seen[number] for number in (0x6E0, 0x6E1, 0x6E2)} == contents((one, other, kbits))
+    assert 5 in seen
+
+    faster = MeterEntry(meter_id=0x6E1, rate=40, burst=40)
+    assert await datapath.switch.apply([SetMeters(change=(faster,), delete=(0x6E0, 0x6E9))]) == Applied()
+    seen = (await datapath.switch.observe()).meters
+    assert (seen.keys(), seen[0x6E1]) == ({5, 0x6E1, 0x6E2}, faster.content)
+
+    refused = await datapath.switch.apply([SetMeters(add=(one, other), change=(faster,))])
+    assert isinstance(refused, Refused)
+    assert [(refusal.name, refusal.index) for refusal in refused.refusals] == [("OFPMMFC_METER_EXISTS", 1)]
+
+
+async def test_a_meter_is_looked_up_when_the_flow_is_installed_and_not_again(switch, datapath):
+    meter = MeterEntry(meter_id=0x6E0, rate=1000, burst=1000)
+
+    async def install(number, *actions):
+        mine = Flow(table=0, priority=1, match=Match.of((IN_PORT, number)), actions=(*actions, Output(2)))
+        return await datapath.switch.apply([Bundle(adds([mine]))])
+
+    limit = SendUp(userdata=b"\1", meter_id=0x6E0)
+    refused = await install(1, Meter(0x6E0))
+    assert isinstance(refused, Refused)
+    assert refused.refusals[0].name == "OFPMMFC_INVALID_METER"
+    assert await install(1, limit) == Applied(), "a controller action may name a meter that is not there"
+    assert await datapath.switch.apply([SetMeters(add=(meter,))]) == Applied()
+    assert "meter(" not in actions_of(switch.trace("in_port=1"))
+    assert await install(1, limit) == Applied()
+    assert "meter(" in actions_of(switch.trace("in_port=1"))
+
+    assert await install(2, Meter(0x6E0)) == Applied()
+    assert await datapath.switch.apply([SetMeters(delete=(0x6E0,))]) == Applied()
+    left = (await datapath.switch.observe()).flows
+    assert len(left) == 1, "the flow with the action Meter went with it, the other one stays"
+
+
+async def test_counters_of_some_flows_are_read_beside_a_bundle(switch, datapath):
+    def counting(table, match, cookie, goto):
+        return Flow(table=table, priority=1, match=Match.of(*match), cookie=cookie, goto=goto)
+
+    first, second, other = OURS | 0x100 | 1, OURS | 0x100 | 2, OURS | 0x200
+    flows = [
+        counting(0, ((IN_PORT, 1),), first, 1),
+        counting(1, (), first, 2),
+        counting(2, (), second, 3),
+        counting(3, (), other, None),
+    ]
+    assert await datapath.switch.apply([Bundle(adds(flows))]) == Applied()
+    for _ in range(3):
+        switch.vswitchd.appctl("netdev-dummy/receive", f"{switch.name}p1", "00" * 60)
+    mask = 0xFF << 56 | 0xF00
+    many = [Flow(table=9, priority=n, match=Match.of(), cookie=1) for n in range(2000)]
+    applying = asyncio.create_task(datapath.switch.apply([Bundle(adds(many))]))
+    for _ in range(500):
+        counted = await datapath.switch.counters(OURS | 0x100, mask)
+        if counted[second].packets == 3:
+            break
+        await asyncio.sleep(0.01)
+    assert counted == {first: Count(6, 6 * 60), second: Count(3, 3 * 60)}
+    assert await applying == Applied()
+    assert await datapath.switch.counters(OURS | 0x300, mask) == {}

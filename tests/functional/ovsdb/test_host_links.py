@@ -24,6 +24,9 @@ class Events:
         self.last: dict[str, HostReport] = {}
         self.faults: list[Exception] = []
 
+    def interface_mtu(self, interface_id: str) -> int | None:
+        return None
+
     def host_reported(self, name: str, report: HostReport) -> None:
         if self.faults:
             raise self.faults.pop()

@@ -12,7 +12,14 @@ import pytest
 
 from ovs_geneve.errors import NotSupported, WaitTimedOut
 from ovs_geneve.ovsdb.client import OvsdbClient
-from ovs_geneve.ovsdb.provision import OWNER_KEY, HostProvision, NotOwned, plan_deprovision, plan_provision
+from ovs_geneve.ovsdb.provision import (
+    MTU_KEY,
+    OWNER_KEY,
+    HostProvision,
+    NotOwned,
+    plan_deprovision,
+    plan_provision,
+)
 from ovs_geneve.ovsdb.rows import HOST_TABLES, Bridge, Controller, Interface, Port, by_name, each
 from ovs_geneve.values import Dpid, OfPort, Vni
 from ovs_geneve.vport import GeneveVport
@@ -360,3 +367,37 @@ async def test_a_thousand_vports_in_one_transaction(ovsdb: Daemons):
         assert len(client.replica.rows("Interface")) == 1001
         # One more costs one more, not a thousand.
         assert await provision(client, replace(HOST, vports=(*vports, VPORT))) == 4
+
+
+async def test_interfaces_are_asked_to_carry_what_their_network_does(host: Daemons):
+    def interface(name: str) -> Interface:
+        found = by_name(client.replica, Interface, name)
+        assert found is not None
+        return found
+
+    async with await follow(host) as client:
+        await provision(client, HOST)
+        for name, iface, mtu in (("tap1", "web1", None), ("tap2", "db1", 1400), ("tap3", "stranger", None)):
+            wanted = [] if mtu is None else [f"mtu_request={mtu}"]
+            ids = f"external_ids:iface-id={iface}"
+            add = ("add-port", "br-int", name, "--", "set", "interface", name, "type=dummy", ids)
+            await asyncio.to_thread(host.tool, "ovs-vsctl", f"--db={host.remote}", *add, *wanted)
+        await until(lambda: by_name(client.replica, Interface, "tap3") is not None, "the last interface")
+
+        desired = replace(HOST, mtus={"web1": 1442, "db1": 1442})
+        await provision(client, desired)
+        await until(lambda: interface("tap1").mtu == 1442, "vswitchd to set the MTU")
+        assert interface("tap1").mtu_request == 1442
+        assert interface("tap2").mtu_request == 1400, "somebody else asked for that"
+        assert interface("tap3").mtu_request is None
+
+        await provision(client, replace(HOST, mtus={"web1": 1424}))
+        assert interface("tap1").mtu_request == 1424
+        await provision(client, HOST)
+        assert interface("tap1").mtu_request is None
+        assert MTU_KEY not in interface("tap1").external_ids
+
+        await provision(client, desired)
+        await client.transact(plan_deprovision(client.replica, HOST.owner))
+        await until(lambda: interface("tap1").mtu_request is None, "our request to go with us")
+        assert interface("tap2").mtu_request == 1400

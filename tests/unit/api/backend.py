@@ -2,14 +2,18 @@
 """A controller without hosts: the real intent service over memory, bridges that acknowledge when told."""
 
 import asyncio
+import time
+from itertools import count
 
 import pytest
 
 from controller.compiler.recompute import Recomputation
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
+from controller.prober.prober import Prober
 from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth, Work
 from controller.southbound.ports import HostReport, WaitingHost
+from tests.fakes.bridges import FakeBridges
 
 PENDING = Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message="not acknowledged yet")
 DONE = Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
@@ -32,6 +36,15 @@ class FakeController:
         self.strangers = ()
         self.disagreements = ()
         self.behind = set()
+        self.bridges = FakeBridges(lambda: {n: h.spec.endpoints for n, h in self.intent.hosts.items()})
+        self.prober = Prober(
+            self.bridges,
+            lambda: self.intent,
+            clock=time.monotonic,
+            wall=lambda: 1_000_000.0,
+            draw=count(0xA1).__next__,
+        )
+        self.bridges.sighted = self.prober.sighted
 
     @property
     def intent(self):
@@ -58,6 +71,9 @@ class FakeController:
         self.waited_for.append((hosts, revision, object_key))
         if not self.acknowledges:
             await asyncio.Event().wait()
+
+    def network_mtu(self, network):
+        return 1442
 
     def report(self, host):
         return HostReport(ovs_version="3.1.0")

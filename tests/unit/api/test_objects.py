@@ -83,6 +83,43 @@ async def test_names_of_values_and_bits(client):
     assert spec["match"]["option"] == {"context.grade": "gold", "context.marks": "urgent/0x5"}
 
 
+async def test_an_option_of_a_profile(client):
+    said = {"class": "0x0102", "type": 0x80, "length": 4, "profile": "ovn"}
+    answer = await client.put("/v1/option-schemas/neighbour", json=said)
+    spec = answer.json()["spec"]
+    assert answer.status_code == 201
+    assert [field["name"] for field in spec["fields"]] == ["ingress", "egress"]
+    again = await client.put("/v1/option-schemas/neighbour", json=spec)
+    assert (again.status_code, again.json()) == (200, answer.json())
+    for document in (
+        spec | {"profile": None, "allow_registered": True},
+        spec | {"fields": spec["fields"][:1]},
+    ):
+        assert (await client.put("/v1/option-schemas/neighbour", json=document)).status_code in (409, 422)
+    assert (await client.get("/v1/option-schemas/neighbour")).json() == answer.json()
+
+
+async def test_what_lint_says(topology):
+    schema = (await topology.get("/v1/option-schemas/context")).json()["status"]["lint"]
+    assert [finding["code"] for finding in schema] == ["class-experimental", "unclaimed-bits"]
+    assert (await topology.get("/v1/networks/blue")).json()["status"]["lint"] == []
+    large = {"class": "0xff01", "type": 1, "length": 28}
+    await topology.put("/v1/option-schemas/large", json=large)
+    view = await topology.put("/v1/networks/red", json={"options": ["context", "large"]})
+    assert [finding["code"] for finding in view.json()["status"]["lint"]] == ["set-over-28-bytes"]
+
+
+async def test_profiles_are_listed(client):
+    items = (await client.get("/v1/option-profiles")).json()["items"]
+    assert {"ovn", "aws-gwlb", "google-nsi", "cilium", "int", "linux", "oxide"} <= {i["name"] for i in items}
+    gwlb = (await client.get("/v1/option-profiles/aws-gwlb")).json()
+    shapes = [(option["class"], option["type"], option["length"]) for option in gwlb["options"]]
+    assert shapes == [("0x0108", 1, 8), ("0x0108", 2, 8), ("0x0108", 3, 4)]
+    assert gwlb in items
+    missing = await client.get("/v1/option-profiles/nothing")
+    assert (missing.status_code, missing.json()["type"]) == (404, "/problems/not-found")
+
+
 async def test_the_allocator_gives_a_vni_and_keeps_it(client):
     vni = (await client.put("/v1/networks/blue", json={})).json()["spec"]["vni"]
     assert 1 <= vni < 1 << 24

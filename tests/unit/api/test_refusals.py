@@ -103,7 +103,35 @@ CONTENT = [
             ({"type": "flags", "flags": list("abcdefghi")}, "/flags"),
         )
     ),
-    ("option-schemas/new", schema(**{"class": "0x0102"}), 422, "class-not-experimental", "/class", ""),
+    ("option-schemas/new", schema(**{"class": "0x0104"}), 422, "class-not-experimental", "/class", ""),
+    *(
+        ("option-schemas/new", schema(fields=[], **{"class": number}, **changes), status, code, at, holder)
+        for number, changes, status, code, at, holder in (
+            (
+                "0x0102",
+                {"type": 0x80, "allow_registered": True},
+                *(409, "option-type-of-profile", "/type", "option-profile/ovn"),
+            ),
+            (
+                "0x0103",
+                {"type": 77, "allow_registered": True},
+                *(409, "option-type-of-profile", "/type", "option-profile/int"),
+            ),
+            (
+                "0x0102",
+                {"type": 0x80, "allow_registered": True, "profile": "cilium"},
+                *(422, "profile-mismatch", "/type", ""),
+            ),
+            ("0x0102", {"type": 0x80, "length": 8, "profile": "ovn"}, 422, "profile-mismatch", "/length", ""),
+            ("0x0102", {"type": 0x80, "profile": "nsx"}, 422, "profile-unknown", "/profile", ""),
+            ("0x0102", {"type": 0x81}, 422, "class-not-experimental", "/class", ""),
+        )
+    ),
+    (
+        "option-schemas/new",
+        schema(**{"class": "0x0102", "type": 0x80, "profile": "ovn"}),
+        *(422, "profile-mismatch", "/fields", ""),
+    ),
     ("option-schemas/new", schema(**{"class": 1 << 16}), 422, "class-out-of-range", "/class", ""),
     ("option-schemas/new", schema(**{"class": "ff"}), 422, "number-invalid", "/class", ""),
     ("option-schemas/new", schema(type=256), 422, "type-out-of-range", "/type", ""),
@@ -173,8 +201,8 @@ async def test_another_network_may_have_the_same_addresses(topology, address):
 
 
 async def test_a_registered_class_goes_with_the_flag(client):
-    document = schema(**{"class": "0x0102", "allow_registered": True})
-    assert (await client.put("/v1/option-schemas/ovn", json=document)).status_code == 201
+    document = schema(**{"class": "0x0104", "allow_registered": True})
+    assert (await client.put("/v1/option-schemas/nsx", json=document)).status_code == 201
 
 
 async def test_the_largest_option_fits(client):

@@ -73,7 +73,9 @@ async def test_the_api_describes_itself(client):
     assert answer.headers["content-type"].startswith("application/json")
     assert description["openapi"].startswith("3.1")
     paths = description["paths"]
-    for collection in ("hosts", "networks", "ports", "option-schemas", "option-policies"):
+    for collection in (
+        *("hosts", "networks", "ports", "option-schemas", "option-policies", "groups", "policies"),
+    ):
         assert set(paths[f"/v1/{collection}"]) == {"get"}
         assert set(paths[f"/v1/{collection}/{{name}}"]) == {"get", "put", "delete"}
         parameters = {
@@ -83,6 +85,7 @@ async def test_the_api_describes_itself(client):
             "name": "path",
             "wait": "query",
             "timeout": "query",
+            "dry_run": "query",
             "If-Match": "header",
             "If-None-Match": "header",
         }
@@ -96,7 +99,7 @@ async def test_the_description_has_the_keys_of_documents(client):
     schema = _resolve(description, body["content"]["application/json"]["schema"])
     assert {
         *("class", "type", "length", "fields", "allow_registered", "labels"),
-        *("direction", "replaces"),
+        *("direction", "replaces", "profile"),
     } == set(schema["properties"])
     assert {"class", "type", "length"} <= set(schema["required"])
     identifiers = [one["operationId"] for path in description["paths"].values() for one in path.values()]

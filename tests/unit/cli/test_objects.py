@@ -221,3 +221,10 @@ def test_every_command_explains_itself(command):
 def test_unknown_commands_and_the_version():
     assert CliRunner().invoke(main, ["frobnicate"]).exit_code == 2
     assert "version" in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_profiles_in_a_table(run):
+    lines = run("get", "option-profiles").output.splitlines()
+    assert "ovn\tports\t0x0102\t0x80\t4\tingress:15, egress:16" in lines
+    assert "int\ttelemetry\t0x0103\tany\tany\tdata" in lines
+    assert run("get", "option-profile", "cilium").output.count("0x014b") == 2

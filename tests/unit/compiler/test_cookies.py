@@ -76,6 +76,8 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "POLICY_DEFAULT": 9,
         "DIRECT": 16,
         "SERVICE": 17,
+        "TARGET": 19,
+        "FIREWALL": 20,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8

@@ -4,15 +4,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import ip_address
 
 import pytest
 
 from controller.compiler.cookies import Feature, parse
 from controller.compiler.pipeline import Table
 from controller.hoststate import EncodedFlow, flows_of
+from controller.intent.model import TargetSpec
 from ovs_geneve.openflow.bundle import ADD_OVERHEAD
 from ovs_geneve.openflow.messages import MessageType
-from tests.builders import Fabric, bind, delete, drop_policy, host, network, policy, port, put, small_fabric
+from tests.builders import (
+    Fabric,
+    bind,
+    delete,
+    drop_policy,
+    host,
+    network,
+    policy,
+    port,
+    put,
+    schema,
+    small_fabric,
+)
 
 
 def counts(fabric: Fabric, name: str, *tables: Table) -> Counter[str]:
@@ -72,7 +86,8 @@ def test_port_that_is_bound_but_not_plugged_is_known_elsewhere_only() -> None:
 def test_hosts_without_the_network_do_not_hear_of_it() -> None:
     fabric = small_fabric()
     fabric.do(put("hv3", host("192.0.2.3")))
-    assert set(counts(fabric, "hv3")) == {"PIPELINE", "TUNNEL", "PEER"}
+    assert set(counts(fabric, "hv3")) == {"PIPELINE", "TUNNEL", "PEER", "FIREWALL"}
+    assert counts(fabric, "hv3")["FIREWALL"] == 1, "the watch"
     assert counts(fabric, "hv3")["PEER"] == 2
     assert not fabric.compiler.desired("hv3").groups
 
@@ -116,3 +131,56 @@ def flows_by_block(fabric: Fabric, name: str) -> dict[int, list[EncodedFlow]]:
     """Return a host's flows by the object that holds their bytes."""
     blocks = fabric.compiler.installation(name).blocks
     return {id(b): list(flows_of(b)) for b in blocks if b.data[ADD_OVERHEAD + 1] == MessageType.FLOW_MOD}
+
+
+def refused(fabric: Fabric, name: str) -> set[bytes]:
+    """Return the keys of a host's flows that refuse options, the watch among them."""
+    flows = fabric.compiler.desired(name).flows.values()
+    return {flow.key for flow in flows if parse(flow.cookie).feature == Feature.FIREWALL}
+
+
+def test_each_network_refuses_the_options_that_it_does_not_carry() -> None:
+    fabric = small_fabric()
+    only_the_watch = refused(fabric, "hv1")
+    assert len(only_the_watch) == 1
+    fabric.do(put("trace", schema(2)))
+    assert len(refused(fabric, "hv1") - only_the_watch) == 1
+    fabric.do(put("blue", network(100, "context", "trace")))
+    assert refused(fabric, "hv1") == only_the_watch, "understood before the first port stamps it"
+    fabric.do(put("green", network(300)), put("g1", port("green", 7)), bind("g1", "hv2"))
+    assert len(refused(fabric, "hv2") - only_the_watch) == 2
+    assert refused(fabric, "hv1") == only_the_watch, "it has no port of green"
+
+
+def test_hosts_behind_a_load_balancer_have_its_flows_and_no_others_do():
+    gateways = (ip_address("192.0.2.100"),)
+    fabric = Fabric()
+    aws = [
+        put(name, schema(kind, option_class=0x0108, length=length, fields=(), profile="aws-gwlb"))
+        for name, kind, length in (("endpoint", 1, 8), ("attachment", 2, 8), ("cookie", 3, 4))
+    ]
+    options = ("endpoint", "attachment", "cookie")
+
+    def target(*hosts: str):
+        return put("gwlb", network(300, *options, target=TargetSpec(gateways=gateways, hosts=hosts)))
+
+    def holders() -> set[str]:
+        return {
+            name
+            for name in ("hv1", "hv2")
+            if any(
+                parse(flow.cookie).feature == Feature.TARGET
+                for flow in fabric.compiler.desired(name).flows.values()
+            )
+        }
+
+    fabric.do(put("hv1", host("192.0.2.1")), put("hv2", host("192.0.2.2")), *aws, target("hv1"))
+    assert holders() == {"hv1"}
+    assert set(fabric.do(target("hv2"))) == {"hv1", "hv2"}
+    assert holders() == {"hv2"}
+    fabric.compiler.serve(frozenset({"hv1"}))
+    assert holders() == set()
+    fabric.compiler.serve(None)
+    assert holders() == {"hv2"}
+    fabric.do(delete("network/gwlb"))
+    assert holders() == set()

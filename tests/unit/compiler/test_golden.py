@@ -76,6 +76,18 @@ def options_and_policies(fabric: Fabric) -> None:
     )
 
 
+def option_firewall(fabric: Fabric) -> None:
+    two_hosts_one_network(fabric)
+    fabric.do(
+        put("context", schema(1)),
+        put("trace", schema(2, length=8)),
+        put("blue", network(100, "context")),
+        put("red", network(200)),
+        put("red1", port("red", 4)),
+        bind("red1", "hv2"),
+    )
+
+
 def ipv6_underlay(fabric: Fabric) -> None:
     fabric.do(
         put("hv1", host("2001:db8:ffff::1")),
@@ -93,6 +105,7 @@ SCENARIOS = (
     one_port_dual_stack,
     two_hosts_one_network,
     options_and_policies,
+    option_firewall,
     ipv6_underlay,
 )
 
@@ -145,8 +158,8 @@ class Recorder:
     def _to_host(self, *arguments) -> Bucket:
         return self._bucket(flood.to_host(*arguments), buckets.to_host(*arguments))
 
-    def _to_port(self, key: int) -> Bucket:
-        return self._bucket(flood.to_port(key), buckets.to_port(key))
+    def _to_port(self, *arguments) -> Bucket:
+        return self._bucket(flood.to_port(*arguments), buckets.to_port(*arguments))
 
     def _bucket(self, bucket: Bucket, encoded: EncodedBucket) -> Bucket:
         self.buckets[bucket] = encoded

@@ -38,6 +38,7 @@ def ports(draw) -> PortView:
         ipv6=tuple(draw(st.lists(bits(128), max_size=3))),
         stamps=tuple((field, draw(bits(8 * field.width))) for field in fields),
         salt=draw(st.binary(max_size=4)),
+        group=draw(bits(16)),
     )
 
 

@@ -140,9 +140,27 @@ def test_options_are_named_by_their_layout():
 
 def test_options_nobody_declared_are_raw():
     described = describe_option(
-        Option(option_class=OptionClass(0x0102), option_type=OptionType(0x80), data=b"\0\1\0\2"), LAYOUTS
+        Option(option_class=OptionClass(0x0104), option_type=OptionType(0x80), data=b"\0\1\0\2"), LAYOUTS
     )
-    assert (described.name, described.owner, described.fields) == (None, "OVN", ())
+    assert (described.name, described.owner, described.fields) == (None, "VMware", ())
+
+
+def test_options_of_others_are_named_by_their_profile():
+    ports = Option(option_class=OptionClass(0x0102), option_type=OptionType(0x80), data=b"\0\1\0\2")
+    described = describe_option(ports, LAYOUTS)
+    assert (described.name, described.owner, described.problem) == ("ovn:ports", "OVN", None)
+    assert [(field.name, field.text) for field in described.fields] == [("ingress", "1"), ("egress", "2")]
+    declared = replace(CONTEXT, name="mine", option_class=OptionClass(0x0102), option_type=OptionType(0x80))
+    assert describe_option(ports, index_layouts([declared])).name == "mine"
+    long = describe_option(replace(ports, data=bytes(8)), LAYOUTS)
+    assert (long.name, long.problem) == ("ovn:ports", "8 bytes of data: want 4")
+    cilium = replace(ports, option_class=OptionClass(0x014B), option_type=OptionType(0x81))
+    assert describe_option(cilium, LAYOUTS).problem == "4 bytes of data: want 8 or 20"
+    service = describe_option(replace(cilium, data=bytes.fromhex("0a000001 1f90 0000")), LAYOUTS)
+    assert [(field.name, field.text) for field in service.fields] == [
+        ("address", "10.0.0.1"),
+        ("port", "8080"),
+    ]
 
 
 def test_options_of_another_length_are_reported():
@@ -175,7 +193,7 @@ def test_one_line():
         payload=ethernet(0x0800, ipv4(TCP_SYN, protocol=6), ((0x8100, 5),)),
     )
     assert render_line(described(frame)) == (
-        "192.0.2.11:49152 > 192.0.2.12:6081 vni 100 [O C] context{tier=2 zone=7} 0x0102/0x80(OVN){00010002} | "
+        "192.0.2.11:49152 > 192.0.2.12:6081 vni 100 [O C] context{tier=2 zone=7} ovn:ports{ingress=1 egress=2} | "
         "02:00:00:00:00:01 > 02:00:00:00:00:02 VLAN 5 192.0.2.11:1234 > 192.0.2.12:80 TCP SYN"
     )
 

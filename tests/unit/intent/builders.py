@@ -33,8 +33,8 @@ def host(*endpoints: str, **rest) -> HostSpec:
     return HostSpec(endpoints=tuple(ip_address(address) for address in endpoints), **rest)
 
 
-def network(vni=None, *options: str, values: Mapping[str, int] = {}) -> NetworkSpec:
-    return NetworkSpec(vni=vni, options=options, values=option_values(values))
+def network(vni=None, *options: str, values: Mapping[str, int] = {}, **rest) -> NetworkSpec:
+    return NetworkSpec(vni=vni, options=options, values=option_values(values), **rest)
 
 
 def port(network: str, mac: int, *addresses: str, values: Mapping[str, int] = {}, **rest) -> PortSpec:

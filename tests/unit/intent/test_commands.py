@@ -48,7 +48,7 @@ ACCEPTED = [
     put("db1", port("blue", 3, "10.0.0.3", interface_id="elsewhere")),
     put("s", schema(0)),
     put("s", schema(255, option_class=0xFFFF, length=124)),
-    put("s", schema(1, option_class=0x0102, allow_registered=True)),
+    put("s", schema(1, option_class=0x0104, allow_registered=True)),
     put("context", schema(1, fields=[ZONE, TIER])),
     put(
         "context",

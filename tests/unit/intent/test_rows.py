@@ -112,7 +112,13 @@ SPECS = st.one_of(
         interface_id=st.none() | TEXTS,
         values=VALUES,
     ),
-    st.builds(OptionSchemaSpec, layout=LAYOUTS, allow_registered=st.booleans(), slot=st.integers(0, 63)),
+    st.builds(
+        OptionSchemaSpec,
+        layout=LAYOUTS,
+        allow_registered=st.booleans(),
+        profile=st.none() | NAMES,
+        slot=st.integers(0, 63),
+    ),
     st.builds(
         OptionPolicySpec,
         network=st.just("network"),

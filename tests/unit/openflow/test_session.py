@@ -13,14 +13,25 @@ from ovs_geneve.openflow.events import (
     MapTlv,
     Observed,
     ObserveRefused,
+    PacketRefused,
     Refused,
     RequestRefused,
+    SetMeters,
     UnmapTlv,
     Unrelated,
 )
-from ovs_geneve.openflow.messages import MessageType, encode_message
+from ovs_geneve.openflow.messages import MessageType, encode_barrier, encode_message, stamp
+from ovs_geneve.openflow.meters import MeterCommand, MeterEntry, encode_meter, encode_meter_delete
 from ovs_geneve.openflow.part import MAX_REFUSALS
-from ovs_geneve.openflow.session import FIRST_XID, LAST_XID, Session, State, claims
+from ovs_geneve.openflow.session import (
+    FIRST_XID,
+    LAST_XID,
+    MAX_PACKETS,
+    PACKET_XID,
+    Session,
+    State,
+    claims,
+)
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.unit.openflow.ovs_model import FAILS, REFUSED, OvsModel, message
 
@@ -272,6 +283,64 @@ def test_requests_go_on_beside_a_bundle():
     assert answer.refusal.name == "NXFMFC_INVALID_TLV_FIELD"
 
 
+def test_meters_are_set_in_one_round_trip_and_each_refusal_says_which():
+    session = Session()
+    first, second = (MeterEntry(meter_id=number, rate=5, burst=5) for number in (1, 2))
+    session.apply([SetMeters(add=(first,), change=(second,), delete=(3,)), Bundle([message(b"flow")])])
+    data = session.data_to_send()
+    mods = [encode_meter(MeterCommand.ADD, first), encode_meter(MeterCommand.MODIFY, second)]
+    mods.append(encode_meter_delete(3))
+    xid = FIRST_XID
+    assert data == b"".join(stamp(mod, xid) for mod in mods) + encode_barrier(xid + 1)
+    unknown = bytes.fromhex("000c0003") + stamp(mods[1], xid)
+    assert session.receive(encode_message(MessageType.ERROR, unknown, xid=xid)) == []
+    (refused,) = session.receive(encode_message(MessageType.BARRIER_REPLY, xid=xid + 1))
+    assert isinstance(refused, Refused)
+    (refusal,) = refused.refusals
+    assert (refused.step, refusal.index, refusal.name) == (0, 1, "OFPMMFC_UNKNOWN_METER")
+    assert refusal.message == mods[1]
+    assert session.data_to_send() == b""
+    assert session.apply([SetMeters()]) == [Applied()]
+
+
+def test_a_switch_without_meters_is_observed_all_the_same():
+    session, switch = Session(), OvsModel()
+    session.observe()
+    events = []
+    error = encode_message(MessageType.ERROR, bytes.fromhex("00010002"), xid=FIRST_XID + 3)
+    for answer in switch.receive(session.data_to_send()):
+        events += session.receive(error if answer[4:8] == error[4:8] else answer)
+    (observed,) = events
+    assert isinstance(observed, Observed)
+    assert observed.meters == {}
+
+
+def test_packets_go_before_what_is_left_of_a_step():
+    session, switch = Session(chunk=1), OvsModel()
+    session.apply([Bundle(messages(30))])
+    switch.receive(session.data_to_send())
+    packet = encode_message(MessageType.PACKET_OUT, REFUSED)
+    assert session.send_packet(packet)
+    data = session.data_to_send()
+    assert data == stamp(packet, PACKET_XID)
+    (error,) = switch.receive(data)
+    (event,) = session.receive(error)
+    assert isinstance(event, PacketRefused)
+    assert (event.refusal.name, event.refusal.message) == ("NXFMFC_INVALID_TLV_FIELD", data)
+    assert settle(session, switch)[0] == [Applied()], "an error about a packet says nothing of the step"
+    assert len(switch.installed) == 30
+
+
+def test_packets_that_wait_are_bounded():
+    session = Session()
+    packet = encode_message(MessageType.PACKET_OUT, b"packet")
+    assert [session.send_packet(packet) for _ in range(MAX_PACKETS + 1)] == [True] * MAX_PACKETS + [False]
+    session.close()
+    assert session.data_to_send() == b""
+    with pytest.raises(RuntimeError, match="closed"):
+        session.send_packet(packet)
+
+
 def test_what_nobody_asked_for_is_passed_on_untouched():
     session = Session()
     packet_in = encode_message(MessageType.PACKET_IN, b"whatever", xid=0)
@@ -290,7 +359,7 @@ def test_claims_answers_only():
 
 
 def test_xids_begin_anew(monkeypatch):
-    monkeypatch.setattr(session_module, "LAST_XID", FIRST_XID + 20)
+    monkeypatch.setattr(session_module, "PACKET_XID", FIRST_XID + 20)
     session, switch = Session(), OvsModel()
     for _ in range(5):
         assert apply(session, switch, Bundle(messages(4))) == [Applied()]

@@ -6,6 +6,7 @@ import pytest
 from ovs_geneve.errors import ConnectionLost, OpenFlowError
 from ovs_geneve.openflow.events import Applied, Bundle, MapTlv, Refused
 from ovs_geneve.openflow.messages import MessageType, encode_message
+from ovs_geneve.openflow.observation import XIDS
 from ovs_geneve.openflow.session import FIRST_XID, Session
 from ovs_geneve.openflow.switch import Switch
 from ovs_geneve.openflow.tlv_table import TlvMap
@@ -99,7 +100,7 @@ async def test_a_refused_observation_is_raised():
     wire.held = True
     observing = asyncio.create_task(wire.switch.observe())
     await asyncio.sleep(0)
-    for xid in range(FIRST_XID, FIRST_XID + 3):
+    for xid in range(FIRST_XID, FIRST_XID + XIDS):
         wire.switch.receive(encode_message(MessageType.ERROR, bytes.fromhex("00010003"), xid=xid))
     with pytest.raises(OpenFlowError, match="OFPBRC_BAD_VENDOR"):
         await observing

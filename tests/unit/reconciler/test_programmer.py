@@ -10,20 +10,24 @@ import pytest
 
 from controller.compiler.compile import HostView
 from controller.compiler.cookies import parse
+from controller.compiler.meters import GUARD, METERS, PROBES
 from controller.errors import IntentError
 from controller.intent.commands import Command
 from controller.intent.model import Kind
 from controller.reconciler.programmer import Phase, Programmer
+from controller.reconciler.status import Truth, bridge_programmed
 from ovs_geneve.openflow.events import Applied, Bundle
 from ovs_geneve.openflow.messages import MessageType
+from ovs_geneve.openflow.meters import contents
+from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.builders import (
     Fabric,
+    bind,
     delete,
     drop_policy,
     network,
     port,
     put,
-    rested,
     rolled_out,
     schema,
     small_fabric,
@@ -145,6 +149,118 @@ def test_groups_and_flows_of_others_stay(settled: Rig) -> None:
     settled.channel.settle()
     assert 5 in settled.bridge.groups
     assert any(flow.message == bytes(foreign) for flow in settled.bridge.flows.values())
+
+
+FOREIGN = TlvMap(0xFF77, 1, 4, 0)
+
+
+def test_a_mapping_of_somebody_else_stays(settled: Rig) -> None:
+    elsewhere = TlvMap(0xFF77, 1, 8, 60)
+    settled.bridge.tlv_maps |= {elsewhere}
+    settled.do(
+        put("web1", port("blue", 1, "10.0.0.1")),
+        put("blue", network(100)),
+        rolled_out("blue", "context"),
+        delete("option-schema/context"),
+    )
+    settled.channel.settle()
+    assert settled.bridge.tlv_maps == {elsewhere}, "ours went, this one did not"
+    settled.disconnect()
+    settled.connect()
+    settled.channel.settle()
+    assert settled.bridge.tlv_maps == {elsewhere}
+    assert settled.channel.asked == [None], "and costs nothing"
+
+
+def test_an_option_whose_slot_is_taken_is_left_out_by_name(rig: Rig) -> None:
+    rig.bridge.tlv_maps = frozenset({FOREIGN})
+    rig.connect()
+    rig.channel.settle()
+    assert rig.bridge.tlv_maps == {FOREIGN}
+    assert [str(one) for one in rig.programmer.taken] == [
+        "tun_metadata0 is to be class 0xff00, type 0x01: somebody else mapped it to class 0xff77, type 0x01"
+    ]
+    assert not any(flow.slots for flow in rig.bridge.flows.values()), "nothing of ours speaks of their option"
+    assert rig.bridge.flows, "what needs no option works"
+    assert rig.programmer.refusal_of(rig.fabric.key(Kind.PORT, "web1")) == "SlotTaken"
+    assert rig.programmer.refusal_of(rig.fabric.key(Kind.HOST, HOST)) == ""
+    assert bridge_programmed(rig.programmer).reason == "SlotTaken"
+    # A change that needs it is left out as well, and one that does not is made.
+    rig.do(put("web3", port("blue", 3, "10.0.0.3")), bind("web3", "hv2"), put("red", network(200)))
+    rig.channel.settle()
+    assert not any(flow.slots for flow in rig.bridge.flows.values())
+
+
+def test_a_slot_that_is_let_go_is_used_at_the_next_look(rig: Rig) -> None:
+    rig.bridge.tlv_maps = frozenset({FOREIGN})
+    rig.connect()
+    rig.channel.settle()
+    assert [seconds for seconds, _ in rig.timers] == [30.0], "one timer however much is left out"
+    rig.fire()
+    rig.channel.settle()
+    assert rig.programmer.taken, "still theirs"
+    rig.bridge.tlv_maps = frozenset()
+    rig.fire()
+    rig.channel.settle()
+    assert not rig.programmer.taken
+    assert rig.in_sync
+    assert rig.programmer.refusal_of(rig.fabric.key(Kind.PORT, "web1")) == ""
+
+
+def test_an_option_that_is_mapped_elsewhere_is_taken_too(rig: Rig) -> None:
+    rig.bridge.tlv_maps = frozenset({TlvMap(0xFF00, 1, 4, 9)})
+    rig.connect()
+    rig.channel.settle()
+    assert [str(one) for one in rig.programmer.taken] == [
+        "class 0xff00, type 0x01 is to be tun_metadata0: somebody else mapped it to tun_metadata9"
+    ]
+
+
+def test_what_others_mapped_leaves_less_room(rig: Rig) -> None:
+    rig.bridge.tlv_maps = frozenset({TlvMap(0xFF77, 1, 124, 60), TlvMap(0xFF77, 2, 124, 61)})
+    rig.do(put("wide", schema(3, length=8)))
+    rig.connect()
+    rig.channel.settle()
+    assert [one.ours.option_type for one in rig.programmer.taken] == [3], "4 bytes fit, 8 more do not"
+
+
+def test_every_bridge_has_the_meters_and_those_of_others_stay(rig: Rig) -> None:
+    rig.bridge.meters[1] = foreign = b"somebody's"
+    rig.connect()
+    rig.channel.settle()
+    assert rig.bridge.meters == {1: foreign, **contents(METERS)}
+    rig.bridge.meters[PROBES] = b"altered"
+    del rig.bridge.meters[GUARD]
+    rig.disconnect()
+    rig.connect()
+    rig.channel.settle()
+    assert rig.bridge.meters == {1: foreign, **contents(METERS)}
+    assert rig.programmer.phase is Phase.IDLE
+
+
+def test_meters_go_with_the_host(settled: Rig) -> None:
+    settled.do(delete("host/hv1"))
+    settled.channel.settle()
+    assert settled.bridge.meters == {}
+
+
+def test_a_bridge_without_meters_is_programmed_all_the_same(rig: Rig) -> None:
+    rig.bridge.refuse_meters = "OFPMMFC_INVALID_METER"
+    rig.connect()
+    rig.channel.settle()
+    assert rig.programmer.phase is Phase.IDLE
+    assert rig.bridge.flows.keys() == rig.fabric.compiler.desired(HOST).flows.keys()
+    condition = bridge_programmed(rig.programmer)
+    assert (condition.status, condition.reason) == (Truth.FALSE, "NotSupported")
+    assert "OFPMMFC_INVALID_METER" in condition.message
+    rig.do(put("web2", port("blue", 9)))
+    rig.channel.settle()
+    rig.bridge.refuse_meters = ""
+    rig.disconnect()
+    rig.connect()
+    rig.channel.settle()
+    assert rig.in_sync
+    assert bridge_programmed(rig.programmer).status is Truth.TRUE
 
 
 def test_changes_fold_while_one_is_under_way(settled: Rig) -> None:
@@ -276,13 +392,12 @@ def test_connection_that_ends_anywhere(steps: int, answers: int) -> None:
     rig.connect()
     for _ in range(answers):
         rig.channel.answer()
-    # Another option in the slot of the first: four steps, and the connection ends after any of them.
+    # Another option in place of the first: map, bundle, unmap, and the connection ends after any of them.
     rig.do(
         put("web1", port("blue", 1, "10.0.0.1")),
         put("blue", network(100)),
         rolled_out("blue", "context"),
         delete("option-schema/context"),
-        rested(0),
         put("other", schema(2)),
         put("blue", network(100, "other")),
         rolled_out("blue", "other"),

@@ -49,6 +49,7 @@ class Links:
     def __init__(self) -> None:
         self.enrolled: set[str] = set()
         self.released: list[str] = []
+        self.looked_at: list[str] = []
 
     def enrol(self, declared) -> None:
         self.enrolled.add(declared.name)
@@ -59,6 +60,9 @@ class Links:
 
     def forget(self, name: str) -> None:
         self.enrolled.discard(name)
+
+    def look_again(self, name: str) -> None:
+        self.looked_at.append(name)
 
 
 class Rig:

@@ -133,7 +133,7 @@ def test_what_a_host_should_hold(database: Database, choice, offered, expected: 
     database.system(datapath_types=frozenset(offered))
     wanted = declared(datapath=choice)
     provision = facts.provision_of(
-        wanted, database, owner="me", controller="tcp:192.0.2.9:6653", tunnel_port=6082
+        wanted, database, owner="me", controller="tcp:192.0.2.9:6653", tunnel_port=6082, mtus={"web1": 1442}
     )
     assert provision.datapath_type == expected
     assert provision.dpid == 0x6E << 56 | wanted.key

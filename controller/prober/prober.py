@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the prober: one run at a time, in the order they were asked for, as fast as its limits allow.
+
+Runs are kept in memory, the last `KEPT`; they are no part of the intent, and a restart forgets them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from controller.errors import Conflict
+from controller.intent.intent import Intent
+from controller.prober.model import Leg, Result, Shot, Sighting
+from controller.prober.pace import Limits
+from controller.prober.packet import actions, frame
+from controller.prober.plan import Request, legs
+from controller.prober.ports import Bridges
+from controller.prober.run import ProbeRun, Progress
+from ovs_geneve.openflow.packet_out import PacketOut
+
+KEPT = 10
+"Runs that can be looked at."
+
+MAX_WAITING = 5
+"Runs that may wait for their turn."
+
+
+class JobState(StrEnum):
+    """Where a run stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True)
+class Job:
+    """A run that somebody asked for."""
+
+    number: int
+    request: Request
+    legs: list[Leg]
+    asked_at: float
+    "Seconds since 1970."
+    state: JobState = JobState.WAITING
+    took: float = 0.0
+    "Seconds, once it is finished."
+    run: ProbeRun | None = None
+    final: list[Result] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return f"{self.number:016x}"
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        if self.run is None:
+            return Progress(legs=len(self.legs), done=0, sent=0, seen=0)
+        return self.run.progress
+
+    @property
+    def results(self) -> list[Result]:
+        """What is proved; nothing before the end."""
+        return self.final
+
+
+class Prober:
+    """The controller's prober. `clock` is monotonic, `wall` is not; `draw` gives 64 random bits."""
+
+    def __init__(
+        self,
+        bridges: Bridges,
+        intent: Callable[[], Intent],
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        draw: Callable[[], int],
+        limits: Limits | None = None,
+    ) -> None:
+        self._bridges = bridges
+        self._intent = intent
+        self._clock = clock
+        self._wall = wall
+        self._draw = draw
+        self._limits = limits or Limits()
+        self._waiting: deque[Job] = deque()
+        self._current: Job | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()
+        self.jobs: deque[Job] = deque(maxlen=KEPT)
+        "The latest last."
+
+    def start(self, request: Request) -> Job:
+        """Begin a run, or let it wait for its turn; raise IntentError for what cannot be probed."""
+        if len(self._waiting) >= MAX_WAITING:
+            reason = f"{MAX_WAITING} runs wait for their turn: ask again when one is over"
+            raise Conflict("probes-waiting", reason, holder=f"probes/{self._waiting[0].id}")
+        job = Job(
+            number=self._draw(),
+            request=request,
+            legs=legs(self._intent(), request),
+            asked_at=self._wall(),
+        )
+        self.jobs.append(job)
+        self._waiting.append(job)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work(), name="prober")
+        return job
+
+    async def verify(self, request: Request) -> list[Result]:
+        """Run to the end; for who waits for what it proves."""
+        job = self.start(request)
+        await job.ended.wait()
+        return job.final
+
+    def job(self, name: str) -> Job | None:
+        """Find a run that is still kept."""
+        return next((job for job in self.jobs if job.id == name), None)
+
+    def sighted(self, host: str, sighting: Sighting) -> None:
+        """Take in a probe that a host's bridge reported."""
+        job = self._current
+        if job is None or job.run is None:
+            return
+        if job.run.arrived(host, sighting, self._clock()):
+            self._moved.set()
+
+    async def stop(self) -> None:
+        """End what runs."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        while self._waiting:
+            job = self._current = self._waiting.popleft()
+            try:
+                await self._probe(job)
+            finally:
+                self._current = None
+                job.ended.set()
+
+    async def _probe(self, job: Job) -> None:
+        began = self._clock()
+        watched = self._bridges.connected()
+        run = job.run = ProbeRun(job.number, job.legs, watched, began, job.request.timeout, self._limits)
+        job.state = JobState.RUNNING
+        while not run.finished:
+            for shot in run.take(self._clock()):
+                self._fire(run, shot)
+            self._moved.clear()
+            if not run.finished:
+                await self._pause(run.due(self._clock()))
+        job.took = self._clock() - began
+        job.final = await asyncio.to_thread(run.results)
+        job.state = JobState.FINISHED
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until something is due, or a leg has moved on."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._moved.set)
+        try:
+            await self._moved.wait()
+        finally:
+            timer.cancel()
+
+    def _fire(self, run: ProbeRun, shot: Shot) -> None:
+        source = shot.leg.source
+        packet = PacketOut(data=frame(shot, run.number), actions=actions(shot.leg, shot.pattern))
+        run.left(shot, self._clock())
+        if not self._bridges.send(source, packet):
+            run.unsent(shot, f"the bridge of {source} is not connected, or does not keep up")
