@@ -22,6 +22,7 @@ from benchmarks.rig.switch import connected
 from ovs_geneve.openflow import osken_ext
 from ovs_geneve.openflow.events import Observed
 from ovs_geneve.openflow.messages import decode_header, stamp
+from ovs_geneve.openflow.meters import meter_desc_request
 from ovs_geneve.openflow.observation import Observation
 from ovs_geneve.openflow.stats import decode_flow_stats, flow_stats_request, group_desc_request
 from ovs_geneve.openflow.tlv_table import encode_tlv_request
@@ -31,20 +32,20 @@ FLOWS = 100_000
 ROUNDS = 5
 
 _FIRST_XID = 100
-"The observation's: it asks for TLV map, groups and flows with three xids in a row."
+"The observation's: it asks for TLV map, groups, flows and meters with four xids in a row."
 
 Replies = Sequence[bytes]
 
 
 async def capture(host: OvsHost) -> tuple[Replies, Replies]:
-    """Ask a bridge for TLV map and groups, and for its flows; give the replies as they came."""
-    questions = encode_tlv_request(), group_desc_request(0), flow_stats_request(xid=0)
+    """Ask a bridge for TLV map, groups and meters, and for its flows; give the replies as they came."""
+    questions = encode_tlv_request(), group_desc_request(0), flow_stats_request(xid=0), meter_desc_request(0)
     async with connected(host.management) as (switch, _):
         answers = [await switch.request(question) for question in questions]
-    tlv, groups, flows = (
+    tlv, groups, flows, meters = (
         [stamp(reply, _FIRST_XID + number) for reply in replies] for number, replies in enumerate(answers)
     )
-    return [*tlv, *groups], flows
+    return [*tlv, *groups, *meters], flows
 
 
 def by_observation(before: Replies, flows: Replies) -> dict[bytes, int]:

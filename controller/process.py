@@ -25,6 +25,8 @@ from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.errors import SetupError
+from controller.events import Event, EventLog
+from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
 from controller.intent.intent import Intent
@@ -36,7 +38,10 @@ from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
 from controller.reconciler.counting import count
 from controller.reconciler.reconciler import Reconciler
+from controller.reconciler.recorder import Recorder
 from controller.reconciler.status import Condition, HostProgress, Work
+from controller.rollout.hosts import RolloutHosts
+from controller.rollout.runner import Rollouts
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
@@ -65,10 +70,16 @@ class ControllerProcess:
         reconciler: Reconciler,
         hosts: HostDatabases,
         prober: Prober,
+        guard: Guard,
+        events: EventLog,
+        rollouts: Rollouts,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
+        self._guard = guard
+        self._events = events
+        self._rollouts = rollouts
         self.reconciler = reconciler
         self.prober = prober
 
@@ -91,7 +102,12 @@ class ControllerProcess:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
-        return self.reconciler.conditions(held)
+        said = self.reconciler.conditions(held)
+        return (*said, *self._guard.conditions(held.name)) if held.kind is Kind.HOST else said
+
+    def events(self, since: int, limit: int) -> tuple[Event, ...]:
+        """Return what happened after an event, oldest first."""
+        return self._events.since(since, limit)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -100,6 +116,10 @@ class ControllerProcess:
     async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
         """Return once bridges have acknowledged a revision, or one has refused the object."""
         await self.reconciler.acknowledged(hosts, revision, object_key)
+
+    async def rolled_out(self, network: str) -> None:
+        """Return once no option is on its way into or out of a network."""
+        await self._rollouts.finished(network)
 
     def report(self, host: str) -> HostReport:
         """Return what a host's OVSDB tells."""
@@ -167,16 +187,31 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         stack.push_async_callback(hosts.close)
         if settings.shares_hosts:
             reconciler.serve(frozenset())
+        sight = RolloutHosts(reconciler)
+        clock = asyncio.get_running_loop().time
+        rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
+        recorder = Recorder(lambda: service.intent, reconciler.programmers, reconciler.report, service.submit)
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
-        service.on_change = reconciler.intent_changed
-        binding = asyncio.create_task(binder.run(), name="binder")
-        stack.push_async_callback(_end, binding)
+        events = EventLog()
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
+        keeper = None
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
+            sight.shared = keeper
             stack.push_async_callback(keeper.stop)
+        _connect(service, reconciler, rollouts, recorder, keeper)
+        for name, work in (
+            ("binder", binder.run()),
+            ("rollouts", rollouts.run()),
+            ("recorder", recorder.run()),
+            ("guard", guard.run()),
+        ):
+            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+        if keeper is not None:
+            keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, prober)
+        yield ControllerProcess(service, binder, reconciler, hosts, prober, guard, events, rollouts)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -216,24 +251,47 @@ def _share_hosts(
         behind = (host for host, one in programmers if one is None or one.behind_since is not None)
         return Progress(acknowledged=service.intent.revision, behind=frozenset(behind))
 
-    def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
-        reconciler.intent_changed(before, after, changes)
-        if any(change.kind is Kind.HOST for change in changes):
-            keeper.declare(_revisions(after))
-        keeper.progressed()
-
     def served_elsewhere(host: str) -> bool:
         return host not in keeper.served and keeper.holder_of(host) is not None
 
     keeper.progress = progress
-    keeper.on_peers = reconciler.peers_changed
     reconciler.peers = keeper
-    reconciler.on_progress = keeper.progressed
     binder.elsewhere = served_elsewhere
     keeper.declare(_revisions(service.intent))
-    service.on_change = changed
-    keeper.start()
     return keeper
+
+
+def _connect(
+    service: IntentService,
+    reconciler: Reconciler,
+    rollouts: Rollouts,
+    recorder: Recorder,
+    keeper: Keeper | None,
+) -> None:
+    """Have everybody told of what moves: the intent, bridges, other controllers."""
+
+    def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
+        reconciler.intent_changed(before, after, changes)
+        rollouts.intent_changed(changes)
+        if keeper is not None:
+            if any(change.kind is Kind.HOST for change in changes):
+                keeper.declare(_revisions(after))
+            keeper.progressed()
+
+    def progressed() -> None:
+        rollouts.look_again()
+        if keeper is not None:
+            keeper.progressed()
+
+    def peers_changed() -> None:
+        reconciler.peers_changed()
+        rollouts.look_again()
+
+    service.on_change = changed
+    reconciler.on_progress = progressed
+    reconciler.on_host = recorder.look_again
+    if keeper is not None:
+        keeper.on_peers = peers_changed
 
 
 def _revisions(intent: Intent) -> dict[str, int]:

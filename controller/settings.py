@@ -42,6 +42,8 @@ class Settings:
     "The mark on rows of hosts' databases that are ours; two controllers of one fabric share it."
     tunnel_port: int = GENEVE_PORT
     "The UDP port of the overlay."
+    slot_rest: float = 10.0
+    "Seconds that a tun_metadata slot rests after no host maps it: packets with its old meaning are gone by then."
 
     def __post_init__(self) -> None:
         if self.store is not None and self.store_listen is not None:

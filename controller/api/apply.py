@@ -132,6 +132,8 @@ async def _acknowledged(backend: Controller, results: Iterable[Result], seconds:
             for result in results:
                 held = _stored(result)
                 await backend.acknowledged(backend.hosts_concerned(held), result.revision, held.key)
+                if held.kind is Kind.NETWORK:
+                    await backend.rolled_out(held.name)
     except TimeoutError:
         return  # the conditions of each tell
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from controller.compiler.recompute import Recomputation
+from controller.events import Event
 from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
@@ -32,6 +33,9 @@ class Controller(Protocol):
     async def submit_all(self, commands: Sequence[Put]) -> Sequence[Result | BaseException]:
         """Decide on commands in their order, each for itself; a result or the error of each."""
 
+    def events(self, since: int, limit: int) -> Sequence[Event]:
+        """Return what happened after an event, oldest first."""
+
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
 
@@ -40,6 +44,9 @@ class Controller(Protocol):
 
     async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
         """Return once bridges have acknowledged a revision, or one has refused the object."""
+
+    async def rolled_out(self, network: str) -> None:
+        """Return once no option is on its way into or out of a network; one that was rolled back is not."""
 
     def report(self, host: str) -> HostReport:
         """Return what a host's OVSDB tells."""

@@ -29,6 +29,7 @@ from controller.api.plan_views import PlanView, plan_view
 from controller.api.schema import (
     ControllerView,
     Document,
+    EventListView,
     ListView,
     ObjectView,
     ProfileListView,
@@ -38,6 +39,7 @@ from controller.api.schema import (
 )
 from controller.api.views import (
     controller_view,
+    events_view,
     object_view,
     profile_view,
     profiles_view,
@@ -269,6 +271,16 @@ async def status(backend: Backend) -> ControllerView:
     return controller_view(backend)
 
 
+@get("/events", summary="Events", tags=["status"])
+async def events(
+    backend: Backend,
+    since: Annotated[int, QueryParameter(ge=0, description="`next` of the answer before.")] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000, description="Events an answer.")] = 100,
+) -> EventListView:
+    """List what happened, oldest first; the last thousand are remembered until the controller ends."""
+    return events_view(backend, since, limit)
+
+
 @post("/debug/recompute", summary="Recompute", tags=["status"], status_code=200)
 async def recompute(backend: Backend) -> RecomputationView:
     """Compile everything from nothing, beside the running controller, and say what differs: nothing should."""
@@ -302,6 +314,8 @@ async def _acknowledged(
     try:
         async with asyncio.timeout(seconds):
             await backend.acknowledged(hosts, revision, held.key)
+            if held.kind is Kind.NETWORK:
+                await backend.rolled_out(held.name)
     except TimeoutError:
         return False
     return True

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from controller.api.rollout_schema import CapabilitiesView, RolloutStateView
 from controller.api.rule_schema import GroupDocument, Labels, OptionPolicyDocument, PolicyDocument
 
 OptionValues = Annotated[
@@ -236,6 +237,10 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
     progress: ProgressView | UnsetType = UNSET
+    rollouts: list[RolloutStateView] | UnsetType = UNSET
+    "Of a network: options on their way in or out."
+    capabilities: CapabilitiesView | UnsetType | None = UNSET
+    "Of a host: what it can do; null until its bridge was read."
 
 
 D = TypeVar("D")
@@ -325,6 +330,27 @@ class WorkView(Struct, kw_only=True):
     last_revision: Annotated[int, Meta(description="Of the last change that concerned a host.")]
     last_parts: Annotated[int, Meta(description="Parts that it had compiled anew.")]
     last_hosts: Annotated[int, Meta(description="Hosts that it concerned.")]
+
+
+class EventView(Struct, kw_only=True):
+    """Something that happened, perhaps many times."""
+
+    number: Annotated[int, Meta(description="Grows, also when an event is counted again.")]
+    first: Annotated[str, Meta(description="When it happened first, RFC 3339.")]
+    last: str
+    kind: Annotated[str, Meta(examples=["bad-options", "peer-cut-off"])]
+    host: Annotated[str, Meta(description="Where it was seen.")]
+    peer: Annotated[str, Meta(description="Who caused it: a host, or its address.")]
+    network: str
+    message: str
+    count: Annotated[int, Meta(description="Packets, where it is about packets.")]
+
+
+class EventListView(Struct, kw_only=True):
+    """Events, oldest first."""
+
+    items: list[EventView]
+    next: Annotated[int, Meta(description="`since` for those that come after these.")]
 
 
 class DisagreementView(Struct):

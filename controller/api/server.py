@@ -16,6 +16,7 @@ from controller.api import handlers, problems
 from controller.api.apply import apply
 from controller.api.backend import Controller
 from controller.api.probes import Probes
+from controller.api.rollouts import Rollouts
 from controller.errors import IntentError, StoreUnavailable
 
 MAX_BODY = 1 << 20
@@ -37,12 +38,14 @@ def create_app(backend: Controller) -> Litestar:
             handlers.OptionPolicies,
             handlers.Groups,
             handlers.Policies,
+            Rollouts,
             apply,
             handlers.option_profiles,
             handlers.option_profile,
             Probes,
             handlers.tunnels,
             handlers.status,
+            handlers.events,
             handlers.recompute,
             handlers.openapi,
         ],

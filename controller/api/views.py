@@ -5,17 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import combinations
 
 from msgspec import UNSET
 
 from controller.api.backend import Controller
 from controller.api.documents import field_document, to_document
+from controller.api.rollouts import capabilities_view, rollout_states
 from controller.api.schema import (
     ConditionView,
     ControllerView,
     DisagreementView,
     Document,
+    EventListView,
+    EventView,
     FindingView,
     ObjectView,
     ProfileListView,
@@ -87,10 +91,12 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
             layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
             view.overhead = OUTER_IPV4 + sum(_OPTION_HEADER + layout.length for layout in layouts)
             view.lint = _findings(lint_set(layouts))
+            view.rollouts = rollout_states(controller.intent, held.name)
         case OptionSchemaSpec(layout=layout, slot=slot):
             view.slot = UNSET if slot is None else slot
             view.lint = _findings(lint(layout))
         case HostSpec():
+            view.capabilities = capabilities_view(controller.intent, held.name)
             view.ovs_version = controller.report(held.name).ovs_version
             progress = controller.progress(held.name)
             view.progress = ProgressView(
@@ -156,6 +162,30 @@ def profile_view(profile: Profile) -> ProfileView:
             for option in profile.options
         ],
     )
+
+
+def events_view(controller: Controller, since: int, limit: int) -> EventListView:
+    """Show what happened."""
+    events = controller.events(since, limit)
+    items = [
+        EventView(
+            number=event.number,
+            first=_when(event.first),
+            last=_when(event.last),
+            kind=event.kind.value,
+            host=event.host,
+            peer=event.peer,
+            network=event.network,
+            message=event.message,
+            count=event.count,
+        )
+        for event in events
+    ]
+    return EventListView(items=items, next=events[-1].number if events else since)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def tunnels_view(controller: Controller) -> TunnelListView:

@@ -21,6 +21,7 @@ COLLECTIONS = {
     "policy": "policies",
     "option-profile": "option-profiles",
     "tunnel": "tunnels",
+    "rollout": "rollouts",
 }
 "Collection by kind."
 

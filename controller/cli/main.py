@@ -15,6 +15,7 @@ _COMMANDS = {
     "decode": "controller.cli.decode",
     "delete": "controller.cli.objects",
     "dissector": "controller.cli.dissector",
+    "events": "controller.cli.events",
     "get": "controller.cli.objects",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",

@@ -91,6 +91,8 @@ def get(kind: str, name: str | None, output: str, server: str) -> None:
     elif collection == "option-profiles":
         rows = [row for item in items for row in _profile_rows(item)]
         _print(("PROFILE", "OPTION", "CLASS", "TYPE", "LENGTH", "FIELDS"), rows)
+    elif collection == "rollouts":
+        _print(("NAME", "DIRECTION", "STAGE", "REASON"), [_rollout_row(item) for item in items])
     else:
         _print(("NAME", "SPEC", "STATUS", "REVISION"), [_object_row(item) for item in items])
 
@@ -114,9 +116,10 @@ def status(server: str) -> None:
     counts = ", ".join(f"{count} {kind}" for kind, count in view["objects"].items())
     click.echo(f"ovs-geneve {view['version']}, revision {view['revision']}: {counts}")
     rows = [
-        (name, host["ovs_version"], _flows(host), _conditions(host)) for name, host in view["hosts"].items()
+        (name, host["ovs_version"], _options(host), _flows(host), _conditions(host))
+        for name, host in view["hosts"].items()
     ]
-    _print(("HOST", "OVS", "FLOWS", "STATUS"), rows)
+    _print(("HOST", "OVS", "OPTIONS", "FLOWS", "STATUS"), rows)
     work = view["work"]
     click.echo(
         f"last change: revision {work['last_revision']}, {work['last_parts']} parts compiled, "
@@ -165,8 +168,21 @@ def _profile_rows(item: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield item["name"], option["name"], option["class"], kind, length, fields
 
 
+def _rollout_row(item: Mapping[str, Any]) -> tuple[str, ...]:
+    return item["name"], item["spec"]["direction"], item["status"]["stage"], item["status"]["reason"]
+
+
 def _short(value: object) -> str:
     return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _options(host: Mapping[str, Any]) -> str:
+    """Say what a host can take, briefly: bytes of options, on which datapath, and whether it shares its TLV map."""
+    told = host.get("capabilities")
+    if not told:
+        return "not told"
+    foreign = f", {len(told['foreign'])} of others" if told["foreign"] else ""
+    return f"{told['max_option_bytes']} B, {told['datapath']}{foreign}"
 
 
 def _flows(host: Mapping[str, Any]) -> str:
@@ -174,7 +190,8 @@ def _flows(host: Mapping[str, Any]) -> str:
 
 
 def _conditions(view: Mapping[str, Any]) -> str:
-    wrong = [c for c in view["conditions"] if c["status"] != "True"]
+    # "Degraded" is there only while it is so, and is the one that is not wanted.
+    wrong = [c for c in view["conditions"] if (c["status"] != "True") != (c["type"] == "Degraded")]
     if wrong:
         return "; ".join(
             f"{c['type']}={c['status']} {c['reason']}: {c['message']}".rstrip(": ") for c in wrong

@@ -61,6 +61,10 @@ class HostView:
         """Return the bytes that put it on a bridge that holds nothing of ours."""
         return self.compiler.installation(self.host)
 
+    def tlv_maps(self) -> tuple[frozenset[TlvMap], frozenset[TlvMap]]:
+        """Return what it should map, and what it should map no more."""
+        return self.compiler.tlv_maps_of(self.host)
+
     def is_met(self, observed: Observed) -> bool:
         """Tell whether a bridge holds exactly that."""
         return self.compiler.holds_all(self.host, observed)

@@ -54,6 +54,10 @@ class Feature(IntEnum):
     "A host behind a gateway load balancer."
     FIREWALL = 20
     "Options that a network does not carry."
+    GROUP_POLICY = 21
+    "A policy between groups."
+    PORT_GROUP = 22
+    "What a group of ports has in a network beside them."
 
 
 class CookieParts(NamedTuple):

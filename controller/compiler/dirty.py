@@ -45,13 +45,14 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.OPTION_POLICY:
             yield from _policy(change)
         case Kind.GROUP:
-            for port in {*old.members_of(change.name), *new.members_of(change.name)}:
-                yield from _port(port)
-                yield from _local_group(port, situation)
+            yield from _group(change.name, old, situation)
             yield from _policies_of_group(change.name, old, new)
         case Kind.ROLLOUT:
-            yield from _network(_network_of_rollout(change), old, situation)
-        case Kind.POLICY | Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
+            if _effect(change.old) != _effect(change.new):
+                yield from _network(_network_of_rollout(change), old, situation)
+        case Kind.POLICY:
+            yield from _parts_between((change.name,), old, new)
+        case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
             pass
 
 
@@ -79,6 +80,7 @@ def parts_of_network(network: str, old: Intent, new: Intent) -> Iterator[Part]:
         yield from _port(port)
     for policy in {*old.policies_of(network), *new.policies_of(network)}:
         yield Part(PartKind.POLICY, policy)
+    yield from _parts_between({*old.policies_between(network), *new.policies_between(network)}, old, new)
 
 
 def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
@@ -118,6 +120,14 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     yield from parts_of_membership(name, situation)
     for host in situation.served_hosts_of(name):
         yield Part(PartKind.LOCAL_GROUP, name, host)
+
+
+def _effect(rollout: AnyObject | None) -> tuple[bool, bool]:
+    """Return what a rollout does to the flows of its network; a stage or a reason may change nothing."""
+    if rollout is None:
+        return False, False
+    assert isinstance(rollout.spec, RolloutSpec)
+    return rollout.spec.is_withheld, rollout.spec.is_lingering
 
 
 def _network_of_rollout(change: Change) -> str:
@@ -165,6 +175,24 @@ def _policies_of_group(group: str, old: Intent, new: Intent) -> Iterator[Part]:
         for policy in intent.option_policies_of_group(group):
             yield Part(PartKind.POLICY, policy)
             yield Part(PartKind.NETWORK, intent.option_policies[policy].spec.network)
+
+
+def _group(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for port in {*old.members_of(name), *new.members_of(name)}:
+        yield from _port(port)
+        yield from _local_group(port, situation)
+    yield from _parts_between({*old.policies_of_group(name), *new.policies_of_group(name)}, old, new)
+
+
+def _parts_between(policies: Iterable[str], old: Intent, new: Intent) -> Iterator[Part]:
+    """Yield what policies between groups are compiled to: themselves, and what each group has beside them."""
+    for name in policies:
+        yield Part(PartKind.GROUP_POLICY, name)
+        held = (intent.policies[name].spec for intent in (old, new) if name in intent.policies)
+        for spec in held:
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.to_group)
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.from_group or "")
 
 
 def _policy(change: Change) -> Iterator[Part]:

@@ -18,6 +18,7 @@ from controller.compiler.cookies import Feature
 from controller.compiler.features import (
     direct,
     flood,
+    groups,
     gwlb,
     option_firewall,
     pipeline_base,
@@ -34,6 +35,7 @@ from controller.compiler.fragments import (
     LayerKind,
     shared_layer,
 )
+from controller.compiler.group_views import group_policy_view, group_view
 from controller.compiler.groups import GroupPurpose
 from controller.compiler.policy_defaults import network_defaults, port_defaults, selected_port
 from controller.compiler.policy_views import hop_view, policy_view
@@ -77,6 +79,8 @@ class PartKind(StrEnum):
     TARGET = "target of a gateway load balancer"
     FIREWALL = "options that a network does not carry"
     "Of all networks where it has no name."
+    GROUP_POLICY = "policy between groups"
+    PORT_GROUP = "what a group of ports has in a network beside its policies"
 
 
 class Part(NamedTuple):
@@ -85,7 +89,9 @@ class Part(NamedTuple):
     kind: PartKind
     name: str = ""
     host: str = ""
-    "For groups."
+    "For groups of OpenFlow."
+    group: str = ""
+    "For PORT_GROUP; nothing is anybody in the network."
 
 
 @dataclass(slots=True)
@@ -386,6 +392,27 @@ def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed
         yield FABRIC, Fragment(FragmentId(Feature.FIREWALL, ""), block)
 
 
+def _group_policy(part: Part, situation: Situation) -> Iterator[Placed]:
+    declared = situation.intent.policies.get(part.name)
+    if declared is None or not situation.served_hosts_of(declared.spec.network):
+        return
+    view = group_policy_view(situation.intent, declared, situation.network(declared.spec.network))
+    block = seal_flows(groups.policy_flows(view), Feature.GROUP_POLICY, declared.key, view.identity.salt)
+    layer = shared_layer(LayerKind.NETWORK, declared.spec.network)
+    yield layer, Fragment(FragmentId(Feature.GROUP_POLICY, declared.name), block)
+
+
+def _port_group(part: Part, situation: Situation) -> Iterator[Placed]:
+    intent = situation.intent
+    if not intent.policies_between(part.name) or not situation.served_hosts_of(part.name):
+        return
+    view = group_view(intent, part.name, part.group or None, situation.network(part.name))
+    if view is not None:
+        block = seal_flows(groups.group_flows(view), Feature.PORT_GROUP, view.key, view.identity.salt)
+        layer = shared_layer(LayerKind.NETWORK, part.name)
+        yield layer, Fragment(FragmentId(Feature.PORT_GROUP, part.group), block)
+
+
 _PRODUCERS = {
     PartKind.PIPELINE: _pipeline,
     PartKind.PROBES: _probes,
@@ -398,6 +425,8 @@ _PRODUCERS = {
     PartKind.POLICY: _policy,
     PartKind.TARGET: _target,
     PartKind.FIREWALL: _firewall,
+    PartKind.GROUP_POLICY: _group_policy,
+    PartKind.PORT_GROUP: _port_group,
 }
 
 

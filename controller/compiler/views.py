@@ -21,7 +21,6 @@ from controller.intent.model import (
     OptionSchemaSpec,
     OptionValue,
     PortSpec,
-    RolloutStage,
     link_local,
 )
 from ovs_geneve.openflow.fields import Field, tun_metadata
@@ -65,8 +64,8 @@ class PortView:
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
     rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
-    arriving = {one.schema for one in rollouts if one.incoming and one.stage is not RolloutStage.SENDERS}
-    leaving = {one.schema for one in rollouts if not one.incoming and one.stage is RolloutStage.SENDERS}
+    arriving = {one.schema for one in rollouts if one.is_withheld}
+    leaving = {one.schema for one in rollouts if one.is_lingering}
     schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
     unsent = arriving | leaving
     return NetworkView(

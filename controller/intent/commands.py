@@ -110,6 +110,8 @@ class Record:
 
     name: str
     spec: CapabilitySpec | RolloutSpec
+    seen: int | None = None
+    "The revision of the record that this was found out from: on another one it means nothing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,8 @@ class Forget:
 
     kind: Kind
     name: str
+    seen: int | None = None
+    "The revision of the record that is over."
 
 
 Command = Put | Delete | Bind | Unbind | Record | Forget
@@ -166,7 +170,7 @@ def _put(intent: Intent, command: Put, require_match: bool) -> Decision:
     spec = _settle(intent, command.name, command.spec)
     labels = settle_labels(command.labels)
     if held is not None and (held.spec, held.labels) == (spec, labels):
-        return Decision(result=held)
+        return Decision(changes=companions(intent, held, held), result=held)
     new = Object(
         kind=command.kind,
         name=command.name,
@@ -217,6 +221,7 @@ def _record(intent: Intent, command: Record) -> Decision:
     if kind is Kind.ROLLOUT and held is None:
         # It ended, or its network did, while something about it was being found out.
         raise NotFound("not-found", f"there is no {object_id(kind, command.name)}")
+    _check_seen(held, command)
     if held is not None and held.spec == command.spec:
         return Decision(result=held)
     new: AnyObject = Object(
@@ -233,12 +238,19 @@ def _forget(intent: Intent, command: Forget) -> Decision:
     held = intent.get(command.kind, command.name)
     if command.kind not in _FORGOTTEN or held is None:
         return Decision()
+    _check_seen(held, command)
     return Decision(changes=(_change(held, None),))
 
 
 def _check_absent(held: AnyObject | None, command: Put) -> None:
     if command.if_none_match and held is not None:
         raise StaleRevision("exists", f"{held.id} exists at revision {held.revision}", holder=held.id)
+
+
+def _check_seen(held: AnyObject | None, command: Record | Forget) -> None:
+    if held is not None and command.seen not in (None, held.revision):
+        reason = f"{held.id} is at revision {held.revision}, not {command.seen}"
+        raise StaleRevision("revision-stale", reason, holder=held.id)
 
 
 def _check_revision(held: AnyObject | None, command: Put | Delete, require_match: bool) -> None:

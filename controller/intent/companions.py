@@ -2,7 +2,8 @@
 """What a change brings along by itself. Pure.
 
 the first group          ─► the built-in option schema that carries identities
-a network's options      ─► a rollout for each option that comes or goes, if the network has ports
+a network's options      ─► a rollout for each option that comes or goes, if the network has ports; one that was
+                            rolled back begins anew when the network is put again
 a schema that goes       ─► its slot rests, if there are hosts that may have it mapped
 a schema that comes back ─► the slot rests no more
 """
@@ -37,7 +38,7 @@ def companions(intent: Intent, old: AnyObject | None, new: AnyObject | None) -> 
     held = new or old
     assert held is not None
     match held.spec:
-        case GroupSpec() if new is not None:
+        case GroupSpec() if new is not None and old is not new:
             made = _identity_schema(intent)
         case NetworkSpec() if old is not None and new is not None:
             made = _rollouts(intent, old, new)
@@ -78,7 +79,9 @@ def _rollouts(intent: Intent, old: AnyObject, new: AnyObject) -> Iterator[Change
     assert isinstance(new.spec, NetworkSpec)
     before, after = old.spec.options, new.spec.options
     further = count()
-    come = [(schema, True) for schema in after if schema not in before]
+    come = [
+        (schema, True) for schema in after if schema not in before or _is_rolled_back(intent, new, schema)
+    ]
     go = [(schema, False) for schema in before if schema not in after]
     for schema, incoming in (*come, *go):
         name = rollout_name(new.name, schema)
@@ -92,6 +95,11 @@ def _rollouts(intent: Intent, old: AnyObject, new: AnyObject) -> Iterator[Change
             stage=RolloutStage.RECEIVERS if incoming else RolloutStage.SENDERS,
         )
         yield _made(intent, Kind.ROLLOUT, name, spec, further=next(further), old=held)
+
+
+def _is_rolled_back(intent: Intent, network: AnyObject, schema: str) -> bool:
+    held = intent.rollouts.get(rollout_name(network.name, schema))
+    return held is not None and held.spec.stage is RolloutStage.ROLLED_BACK
 
 
 def _resting(intent: Intent, old: AnyObject | None, new: AnyObject | None) -> Iterator[Change]:

@@ -34,6 +34,7 @@ from controller.intent.model import (
     RetiredSlotSpec,
     RolloutSpec,
 )
+from controller.intent.policy_size import flows_of
 from controller.intent.rules import fields_named, ports_named, schemas_named
 
 T = TypeVar("T", bound=Hashable)
@@ -143,6 +144,7 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
         case PolicySpec() as between:
             yield ("policies-between", between.network), held.name
             yield ("policies-to-group", between.network, between.to_group), held.name
+            yield ("policies-of-size", between.network, flows_of(between)), held.name
             for group in {between.from_group, between.to_group} - {None}:
                 yield ("policies-of-group", group), held.name
         case BindingSpec() as binding:

@@ -41,6 +41,7 @@ from controller.intent.model import (
     RetiredSlotSpec,
     RolloutSpec,
 )
+from controller.intent.policy_size import MAX_POLICY_FLOWS
 
 Table = Map[str, AnyObject]
 
@@ -260,6 +261,11 @@ class Intent:
     def policies_to_group(self, network: str, group: str) -> Map[str, None]:
         """Return the names of the network's policies that say who may talk to the group."""
         return self.group("policies-to-group", network, group)
+
+    def flows_between(self, network: str) -> int:
+        """Return how many flows the network's policies between groups come to on a host."""
+        sizes = range(1, MAX_POLICY_FLOWS + 1)
+        return sum(size * len(self.group("policies-of-size", network, size)) for size in sizes)
 
     def members_of(self, group: str) -> Map[str, None]:
         """Return the names of the ports in a group."""

@@ -326,6 +326,16 @@ class RolloutSpec:
     reason: str = ""
     "What it waits for, or why it was rolled back."
 
+    @property
+    def is_withheld(self) -> bool:
+        """Tell whether the option is on its way in and ports do not stamp it yet."""
+        return self.incoming and self.stage is not RolloutStage.SENDERS
+
+    @property
+    def is_lingering(self) -> bool:
+        """Tell whether the option is on its way out and packets that carry it may still come."""
+        return not self.incoming and self.stage is RolloutStage.SENDERS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredSlotSpec:

@@ -36,11 +36,11 @@ def port_masks(ranges: tuple[PortRange, ...]) -> tuple[PortMask, ...]:
     """
     if not ranges:
         return (ANY_PORT,)
-    return tuple(mask for one in _joined(ranges) for mask in _prefixes(one))
+    return tuple(mask for one in joined(ranges) for mask in _prefixes(one))
 
 
-def _joined(ranges: Iterable[PortRange]) -> Iterator[PortRange]:
-    """Yield ranges that neither overlap nor touch."""
+def joined(ranges: Iterable[PortRange]) -> Iterator[PortRange]:
+    """Yield the same ports, of which there are some, as ranges that neither overlap nor touch."""
     first, last = -1, -2
     for one in sorted(ranges):
         if one.first > last + 1:

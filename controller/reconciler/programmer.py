@@ -23,14 +23,14 @@ from typing import Protocol
 from controller.compiler import groups, meters
 from controller.compiler.cookies import parse
 from controller.hoststate import Held, HostDelta, HostState, Installation, Observed, difference
-from controller.reconciler.foreign import ALL_SPACE, Taken, find_taken, leaving_out
+from controller.reconciler.foreign import ALL_SPACE, Taken, find_taken, foreign_maps, leaving_out
 from controller.reconciler.plan import excluding, is_deletion, mapped_after, plan, plan_installation
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
 from ovs_geneve.openflow.messages import MessageType
 from ovs_geneve.openflow.meters import contents
 from ovs_geneve.openflow.template import message_key
-from ovs_geneve.openflow.tlv_table import TlvMap
+from ovs_geneve.openflow.tlv_table import TlvMap, TlvTable
 
 _RETRY_FIRST, _RETRY_MOST = 0.05, 30.0
 """Seconds until a refusal that leaving out flows does not cure is tried again, twice as long each time; the first is
@@ -40,7 +40,7 @@ TAKEN = "SlotTaken"
 "Why an object is not on a bridge that has no place for an option: somebody else mapped the slot, or the option."
 
 _LOOK_AGAIN = 30.0
-"Seconds until a bridge on which others hold our slots is read anew: OVS does not tell when they let go."
+"Seconds until a bridge on which others mapped options is read anew: OVS does not tell when they let go of one."
 
 _GATHER_FIRST, _GATHER_MOST = 0.01, 0.1
 "Seconds that a bundle waits for more while a burst goes on, twice as long each time."
@@ -135,6 +135,9 @@ class Desired(Protocol):
     def installation(self) -> Installation:
         """Return the bytes that put it on a bridge that holds nothing of ours."""
 
+    def tlv_maps(self) -> tuple[frozenset[TlvMap], frozenset[TlvMap]]:
+        """Return what the bridge should map, and what it should map no more: all else is somebody else's."""
+
     def is_met(self, observed: Observed) -> bool:
         """Tell whether a bridge holds exactly that: what a reconnect mostly finds."""
 
@@ -167,8 +170,10 @@ class Programmer:
         self.refusals = Refusals()
         self.taken: tuple[Taken, ...] = ()
         "Mappings of ours that the bridge has no place for."
-        self.table: events.Observed | None = None
-        "The bridge as it was read last."
+        self.table: TlvTable | None = None
+        "What the bridge mapped when it was read last, and how much it can."
+        self.foreign: frozenset[TlvMap] = frozenset()
+        "What others had mapped then."
         self.messages_sent = 0
         "Flow and group messages sent so far: what changes cost on the wire."
 
@@ -253,10 +258,10 @@ class Programmer:
         self._flight_since = None
 
     def _observed(self, event: events.Observed) -> None:
-        self.table = event
         self._left_out = {}
         seen = _ours(event)
         self._held = Held(seen.tlv_maps, seen.meters)
+        self._note_table(event)
         refused = bool(self.refusals.flows or self.refusals.groups or self.refusals.meters)
         if not (refused or seen.flows or seen.groups):
             self._install(self._desired.installation(), seen)
@@ -265,6 +270,15 @@ class Programmer:
             self._send(())
         else:
             self._make_equal(seen)
+
+    def _note_table(self, event: events.Observed) -> None:
+        self.table = TlvTable(
+            max_space=event.max_option_space, max_fields=event.max_fields, maps=event.tlv_maps
+        )
+        self.foreign = foreign_maps(self._held.tlv_maps, *self._desired.tlv_maps())
+        if self.foreign:
+            self._look_again_later()
+        self._on_progress()
 
     def _install(self, whole: Installation, seen: Observed) -> None:
         """Put everything on a bridge that holds nothing of ours."""
@@ -286,7 +300,7 @@ class Programmer:
         self._execute(delta)
 
     def _find_taken(self, wanted: frozenset[TlvMap], released: frozenset[TlvMap]) -> bool:
-        space = ALL_SPACE if self.table is None else self.table.max_option_space
+        space = ALL_SPACE if self.table is None else self.table.max_space
         self.taken = find_taken(self._held.tlv_maps, wanted, released, space)
         return bool(self.taken)
 
@@ -302,7 +316,6 @@ class Programmer:
             return delta
         kept, left_out = leaving_out(delta, self.taken)
         self._left_out.update((key, parse(flow.cookie).object_key) for key, flow in left_out.items())
-        self._look_again_later()
         return kept
 
     def _execute(self, delta: HostDelta) -> None:
@@ -322,7 +335,7 @@ class Programmer:
 
         def look() -> None:
             self._looks_again = False
-            if self.taken and self._channel is not None:
+            if self.foreign and self._channel is not None:
                 self.observe_again()
                 if self.phase is not Phase.OBSERVING:
                     self._look_again_later()

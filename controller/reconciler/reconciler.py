@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from controller.compiler.compile import Compiler, HostView
@@ -28,7 +29,9 @@ from controller.intent.model import (
     OptionPolicySpec,
     PolicySpec,
     PortSpec,
+    object_id,
 )
+from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
 from controller.reconciler.mtus import Mtus
@@ -59,7 +62,9 @@ class Reconciler:
         self.peers: Peers | None = None
         "The controllers that hosts are shared with; None when all are ours."
         self.on_progress: Callable[[], None] = _ignore
-        "Called when a bridge of ours acknowledged something, or went."
+        "Called when a bridge of ours acknowledged something, was read, or went."
+        self.on_host: Callable[[str], None] = _ignore_host
+        "Called with a host whose bridge answered, or whose database told something."
         self._served: frozenset[str] | None = None
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
@@ -115,6 +120,7 @@ class Reconciler:
         if report.facts is None:
             report = replace(report, facts=before)  # what keeps a host from being provisioned unplugs nothing
         self._reports[name] = report
+        self.on_host(name)
         if report.facts is None or report.facts == before:
             return
         change = self.compiler.update_ofports(name, report.facts.ofports)
@@ -182,6 +188,11 @@ class Reconciler:
         """Return what is known of a host."""
         return self._reports.get(host, _NO_REPORT)
 
+    def run_directories(self) -> dict[str, Path]:
+        """Return where the Open vSwitch of each host of ours on this machine has its sockets."""
+        directories = {host: self.report(host).run_directory for host in self.programmers}
+        return {host: directory for host, directory in directories.items() if directory is not None}
+
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
         flows, groups = self.compiler.size(host)
@@ -220,6 +231,13 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if held.kind is Kind.POLICY:
+            shadow = shadow_of(self.compiler.intent, held.name)
+            return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
+        if held.kind is Kind.NETWORK:
+            intent = self.compiler.intent
+            rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]
+            return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
@@ -285,6 +303,7 @@ class Reconciler:
     def _progressed(self, name: str) -> None:
         self._wake_waiters(name)
         self.on_progress()
+        self.on_host(name)
         if name in self.compiler.intent.hosts:
             return
         programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
@@ -351,4 +370,8 @@ def _may_move(change: Change) -> bool:
 
 
 def _ignore() -> None:
+    """Stand in until somebody wants to hear."""
+
+
+def _ignore_host(host: str) -> None:
     """Stand in until somebody wants to hear."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from controller.intent.model import RolloutSpec, RolloutStage
 from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, Peers
 
@@ -90,6 +91,21 @@ def programmed(
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
 
 
+def rolling_out(done: Condition, rollouts: Iterable[RolloutSpec]) -> Condition:
+    """Say that a network is programmed only once no option is on its way into it or out of it."""
+    if done.status is not Truth.TRUE:
+        return done
+    under_way = sorted(rollouts, key=lambda one: (one.stage is not RolloutStage.ROLLED_BACK, one.schema))
+    if not under_way:
+        return done
+    reason = "RolledBack" if under_way[0].stage is RolloutStage.ROLLED_BACK else "RollingOut"
+    said = (
+        f"{one.schema} {'in' if one.incoming else 'out'}, {one.stage.value}: {one.reason}"
+        for one in under_way
+    )
+    return _not("Programmed", reason, "; ".join(text.removesuffix(": ") for text in said))
+
+
 def is_behind(programmer: Programmer, revision: int) -> bool:
     """Tell whether a bridge may lack a change of this revision."""
     return programmer.behind_since is not None and programmer.behind_since <= revision
@@ -101,6 +117,13 @@ def bound(host: str | None) -> Condition:
         message = "no enrolled host has an interface with its iface-id"
         return _not("Bound", "NotPlugged", message)
     return Condition(type="Bound", status=Truth.TRUE, reason="Plugged", message=host)
+
+
+def effective(shadow: str | None) -> Condition:
+    """Say whether a policy decides anything; `shadow` is the one that decides all of its packets before it."""
+    if shadow is not None:
+        return _not("Effective", "Shadowed", f"{shadow} decides all of its packets")
+    return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
 
 
 def connected(report: HostReport) -> Condition:

@@ -37,6 +37,13 @@ def facts_of(replica: Replica, bridge_name: str) -> HostFacts:
     return HostFacts(dpid=int(bridge.datapath_id or "0", 16), ofports=ofports)
 
 
+def datapath_of(replica: Replica, bridge_name: str) -> str:
+    """Return which datapath a bridge uses, as OVS spells it; "" while there is no bridge."""
+    bridge = by_name(replica, Bridge, bridge_name)
+    # An empty datapath_type is the kernel's (ovs-vswitchd.conf.db(5), Bridge TABLE).
+    return "" if bridge is None else bridge.datapath_type or "system"
+
+
 def system_of(replica: Replica) -> OpenVSwitch | None:
     """Return the row about the whole host; None in a database that was never initialised."""
     return next(each(replica, OpenVSwitch), None)
@@ -47,15 +54,21 @@ def bridge_socket(replica: Replica, host: Object[HostSpec]) -> Path:
 
     OVS dials no Unix socket outside its run directory, so on one machine it is the controller that dials.
     """
-    system = system_of(replica)
-    directory = None if system is None else system.external_ids.get("rundir")
-    if directory is None and host.spec.ovsdb is not None:
-        directory = str(Path(host.spec.ovsdb.removeprefix("unix:")).parent)
+    directory = run_directory(replica, host)
     if directory is None:
         raise NotSupported(
             "a host on a Unix socket", "external_ids:rundir in Open_vSwitch, which ovs-ctl sets"
         )
-    return Path(directory) / f"{host.spec.bridge}.mgmt"
+    return directory / f"{host.spec.bridge}.mgmt"
+
+
+def run_directory(replica: Replica, host: Object[HostSpec]) -> Path | None:
+    """Return where the Open vSwitch of this machine has its sockets; None if its database does not tell."""
+    system = system_of(replica)
+    told = None if system is None else system.external_ids.get("rundir")
+    if told is not None:
+        return Path(told)
+    return None if host.spec.ovsdb is None else Path(host.spec.ovsdb.removeprefix("unix:")).parent
 
 
 def too_old(system: OpenVSwitch | None) -> Problem | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,16 @@ from typing import Protocol
 
 from controller.intent.model import HostSpec, Object
 from controller.settings import Settings
-from controller.southbound.facts import bridge_socket, facts_of, problem_of, provision_of, system_of, too_old
+from controller.southbound.facts import (
+    bridge_socket,
+    datapath_of,
+    facts_of,
+    problem_of,
+    provision_of,
+    run_directory,
+    system_of,
+    too_old,
+)
 from controller.southbound.ports import HostEvents, HostReport, LinkState, Problem
 from ovs_geneve.errors import ConnectionLost, DecodeError, EncodeError, NotSupported, TransactionFailed
 from ovs_geneve.ovsdb.client import OvsdbClient
@@ -172,7 +182,10 @@ class HostLink:
             state=LinkState.CONNECTED,
             ovs_version="" if system is None else system.ovs_version or "",
             system_id="" if system is None else system.external_ids.get(SYSTEM_ID, ""),
+            run_directory=run_directory(replica, self.host) if client.local_address is None else None,
         )
+        if client.local_address is None:
+            report = replace(report, kernel=os.uname().release)  # its socket is on this machine
         if old := too_old(system):
             return replace(report, problem=old)
         try:
@@ -200,7 +213,8 @@ class HostLink:
             await client.transact(operations)
             facts = facts_of(replica, self.host.spec.bridge)
         await self._dial_bridge(socket)
-        return replace(report, facts=facts, provisioned=True, problem=problem_of(replica))
+        datapath = datapath_of(replica, self.host.spec.bridge)
+        return replace(report, facts=facts, provisioned=True, datapath=datapath, problem=problem_of(replica))
 
     def _mtus(self, interface_ids: Iterable[str]) -> dict[str, int]:
         wanted = ((one, self._events.interface_mtu(one)) for one in interface_ids)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from controller.hoststate import HostFacts
@@ -92,8 +93,14 @@ class HostReport:
     provisioned: bool = False
     "Bridge, vport and controller are as declared, as far as OVSDB tells."
     ovs_version: str = ""
+    datapath: str = ""
+    'The bridge\'s, as OVS spells it: "system" or "netdev".'
+    kernel: str = ""
+    "Its release, where it can be known: OVSDB does not tell."
     system_id: str = ""
     problem: Problem | None = None
+    run_directory: Path | None = None
+    "Where its Open vSwitch has its sockets, when that is on this machine."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from controller.intent.model import (
     OptionSchemaSpec,
     OptionValue,
     PolicyAction,
+    PolicySpec,
     PortSpec,
     Spec,
 )
@@ -175,6 +176,8 @@ class Overlay:
         self.controller = controller
         self._ports: dict[str, list[str]] = {}
         self._pings: list[Pinging] = []
+        self._rules: list[str] = []
+        "Policies between groups."
 
     def enrol(self, host: LabHost, *, dialled: bool = True, wait: bool = True) -> None:
         remote = host.ovsdb if dialled else None
@@ -192,6 +195,13 @@ class Overlay:
         self._ports[name] = []
         return name
 
+    def carry(self, network: str, *options: str, wait: bool = True) -> None:
+        """Have a network carry these options and no others; wait until it does, on every packet."""
+        spec = NetworkSpec(vni=Vni(self.vni(network)), options=options)
+        self.controller.put(Kind.NETWORK, network, spec)
+        if wait:
+            self.controller.settle((Kind.NETWORK, network))
+
     def vni(self, network: str) -> int:
         """The VNI of a network."""
         return int(self.controller.ask("vni", network))
@@ -204,14 +214,21 @@ class Overlay:
         *,
         values: dict[str, int] | None = None,
         bare: bool = False,
+        group: str | None = None,
     ) -> Endpoint:
         """Declare a port and plug it in: 10.0.0.NUMBER and 2001:db8::NUMBER unless it is bare."""
-        endpoint = self.declare(network, number, values=values, bare=bare)
+        endpoint = self.declare(network, number, values=values, bare=bare, group=group)
         self.plug(endpoint, host)
         return endpoint
 
     def declare(
-        self, network: str, number: int, *, values: dict[str, int] | None = None, bare: bool = False
+        self,
+        network: str,
+        number: int,
+        *,
+        values: dict[str, int] | None = None,
+        bare: bool = False,
+        group: str | None = None,
     ) -> Endpoint:
         name, mac = f"{network}{number}", 0x020000000000 + number
         addresses = () if bare else (f"10.0.0.{number}", f"2001:db8::{number:x}")
@@ -219,7 +236,8 @@ class Overlay:
             OptionValue(schema=key.partition(".")[0], field=key.partition(".")[2], value=value)
             for key, value in sorted((values or {}).items())
         )
-        spec = PortSpec(network=network, mac=mac, addresses=tuple(map(ip_address, addresses)), values=said)
+        given = tuple(map(ip_address, addresses))
+        spec = PortSpec(network=network, mac=mac, addresses=given, values=said, group=group)
         self.controller.put(Kind.PORT, name, spec)
         if name not in self._ports[network]:
             self._ports[network].append(name)
@@ -253,6 +271,7 @@ class Overlay:
         action: str = "allow",
         to_port: str | None = None,
         priority: int = 100,
+        wait: bool = True,
     ) -> None:
         """`match` is ("schema.field", value, mask)…"""
         conditions = (
@@ -267,13 +286,29 @@ class Overlay:
             action=PolicyAction(action),
         )
         self.controller.put(Kind.OPTION_POLICY, name, spec)
-        self.controller.settle((Kind.OPTION_POLICY, name))
+        if wait:
+            self.controller.settle((Kind.OPTION_POLICY, name))
+
+    def rule(self, name: str, network: str, to: str, **rest: Any) -> None:
+        """Say who may talk to a group; `rest` is of PolicySpec."""
+        self.controller.put(Kind.POLICY, name, PolicySpec(network=network, to_group=to, **rest))
+        if name not in self._rules:
+            self._rules.append(name)
+        self.controller.settle((Kind.POLICY, name))
+
+    def drop_rules(self) -> None:
+        """Take all policies between groups away."""
+        for name in self._rules:
+            self.controller.delete(Kind.POLICY, name)
+        self._rules.clear()
+        self.controller.settle(*((Kind.NETWORK, name) for name in self._ports))
 
     def clear(self) -> None:
         """End all that pings and take away all networks with their ports, for the next test."""
         for ping in self._pings:
             ping.stop()
         self._pings.clear()
+        self.drop_rules()
         for network, ports in self._ports.items():
             plugged = {port.name for port in self.lab.ports}
             for port in ports:

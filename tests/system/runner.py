@@ -61,8 +61,25 @@ class Service:
     async def key(self, kind: Kind, name: str) -> int:
         return self._process.intent.objects(kind)[name].key
 
+    async def rollouts(self) -> dict[str, tuple[bool, str, str]]:
+        rollouts = self._process.intent.rollouts.items()
+        return {name: (one.spec.incoming, one.spec.stage.value, one.spec.reason) for name, one in rollouts}
+
+    async def slot(self, schema: str) -> int | None:
+        return self._process.intent.option_schemas[schema].spec.slot
+
+    async def resting(self) -> list[int]:
+        return [one.spec.tlv_map.index for one in self._process.intent.retired_slots.values()]
+
+    async def capabilities(self, host: str) -> object:
+        held = self._process.intent.capabilities.get(host)
+        return None if held is None else held.spec
+
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
+
+    async def events(self, since: int = 0) -> list[dict[str, object]]:
+        return [dataclasses.asdict(event) for event in self._process.events(since, 1000)]
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler
@@ -110,5 +127,6 @@ if __name__ == "__main__":
     parser.add_argument("state_directory", type=Path)
     parser.add_argument("--ovsdb")
     parser.add_argument("--openflow")
+    parser.add_argument("--slot-rest", type=float, default=10.0)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     asyncio.run(main(Settings(**vars(parser.parse_args()))))

@@ -20,6 +20,7 @@ from controller.compiler.features.protocols import (
     VLAN,
 )
 from controller.compiler.pipeline import TUNNEL_OFPORT, Priority, Table
+from ovs_geneve.openflow.actions import Resubmit
 from ovs_geneve.openflow.fields import (
     ETH_DST,
     ETH_TYPE,
@@ -45,17 +46,24 @@ _ON_LINK_GROUP, _ON_LINK_MASK = 0xFF02 << 112, 0xFFFF << 112
 _PASSES = {
     Table.ND_GUARD: Table.STAMP,
     Table.EGRESS: Table.NEIGHBOURS,
-    Table.NEIGHBOURS: Table.FORWARD,
+    Table.NEIGHBOURS: Table.TRACK,
+    Table.TRACK: Table.FORWARD,
     Table.POLICY: Table.GROUPS,
     Table.GROUPS: Table.DELIVER,
 }
 "Tables that let pass what they have nothing to say about; the others drop it."
 
+_GOES_BACK = {Table.GROUPS_STATE: (Resubmit(Table.GROUPS),)}
+"Not a loop: what conntrack has seen matches no flow that sends it there."
+
 
 def flows() -> Iterator[Flow]:
     """Yield what the pipeline has before the first object is declared."""
     for table in Table:
-        yield Flow(table=table, priority=Priority.MISS, match=Match.of(), goto=_PASSES.get(table))
+        actions = _GOES_BACK.get(table, ())
+        yield Flow(
+            table=table, priority=Priority.MISS, match=Match.of(), actions=actions, goto=_PASSES.get(table)
+        )
     yield from _oam_ends_here()
     yield _link_local_frames()
     yield from _unproved_sources()

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller.errors import Conflict, Invalid
 from controller.intent.checks.documents import pointer
 from controller.intent.checks.groups import check_group
 from controller.intent.intent import Intent
-from controller.intent.model import PolicySpec
+from controller.intent.model import Kind, PolicySpec, object_id
+from controller.intent.policy_size import MAX_NETWORK_FLOWS, MAX_POLICY_FLOWS, flows_of
 from controller.intent.rules import PortRange
 
 MAX_PRIORITY = 10_000
@@ -28,7 +31,11 @@ def settle(intent: Intent, name: str, spec: PolicySpec) -> PolicySpec:
     if spec.protocol is not None and not 0 <= spec.protocol <= 255:
         raise Invalid("protocol-out-of-range", f"{spec.protocol}: want 0 to 255", pointer="/protocol")
     check_ports(spec.protocol, spec.ports, "/ports")
+    if spec.stateful and not spec.allow:
+        raise Invalid("stateful-without-allow", "what is denied has no replies", pointer="/stateful")
     _check_alone(intent, name, spec)
+    _check_apart(intent, name, spec)
+    _check_size(intent, name, spec)
     return spec
 
 
@@ -51,6 +58,41 @@ def check_ports(protocol: int | None, ports: tuple[PortRange, ...], at: str) -> 
             if first <= other.last and other.first <= last:
                 reason = f"{first}-{last} overlaps {other.first}-{other.last}"
                 raise Invalid("ports-overlap", reason, pointer=where)
+
+
+_ALL_PORTS = (PortRange(0, 0xFFFF),)
+
+
+def _check_apart(intent: Intent, name: str, spec: PolicySpec) -> None:
+    """Refuse to say the same of a port twice at one priority: the two would be one flow."""
+    for other in intent.policies_to_group(spec.network, spec.to_group):
+        held = intent.policies[other]
+        alike = replace(held.spec, ports=spec.ports, log=spec.log, stateful=spec.stateful) == spec
+        if other == name or not alike:
+            continue
+        if any(_meet(one, two) for one in spec.ports or _ALL_PORTS for two in held.spec.ports or _ALL_PORTS):
+            verdict = "allows" if spec.allow else "denies"
+            reason = (
+                f"{held.id} {verdict} some of these ports for the same packets at priority {spec.priority}"
+            )
+            raise Conflict("policy-overlaps", reason, pointer="/ports", holder=held.id)
+
+
+def _meet(one: PortRange, two: PortRange) -> bool:
+    return one.first <= two.last and two.first <= one.last
+
+
+def _check_size(intent: Intent, name: str, spec: PolicySpec) -> None:
+    flows = flows_of(spec)
+    if flows > MAX_POLICY_FLOWS:
+        reason = f"it comes to {flows} flows: want at most {MAX_POLICY_FLOWS}; fewer or wider ranges of ports"
+        raise Conflict("policy-too-large", reason, pointer="/ports")
+    held = intent.policies.get(name)
+    before = flows_of(held.spec) if held is not None and held.spec.network == spec.network else 0
+    total = intent.flows_between(spec.network) - before + flows
+    if total > MAX_NETWORK_FLOWS:
+        reason = f"with it policies come to {total} flows in network {spec.network}: want at most {MAX_NETWORK_FLOWS}"
+        raise Conflict("policy-too-large", reason, holder=object_id(Kind.NETWORK, spec.network))
 
 
 def _check_alone(intent: Intent, name: str, spec: PolicySpec) -> None:

@@ -31,6 +31,7 @@ class FakeController:
         "Raised by submit instead of an answer."
         self.acknowledges = True
         self.waited_for = []
+        self.rolled_out_for = []
         self.programmed = DONE
         self.readiness = (True, "")
         self.strangers = ()
@@ -74,6 +75,9 @@ class FakeController:
 
     def network_mtu(self, network):
         return 1442
+
+    async def rolled_out(self, network):
+        self.rolled_out_for.append(network)
 
     def report(self, host):
         return HostReport(ovs_version="3.1.0")

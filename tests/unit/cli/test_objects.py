@@ -185,7 +185,7 @@ def test_status(applied, served):
     answer = applied("status")
     assert answer.exit_code == 0
     assert answer.output.startswith("ovs-geneve 1.2.3, revision 4: 1 host, 1 network, 1 port")
-    assert "hv1\t3.1.0\t12\tAccepted, Programmed" in answer.output
+    assert "hv1\t3.1.0\tnot told\t12\tAccepted, Programmed" in answer.output
     assert "last change: revision 7, 3 parts compiled, 2 hosts; 40 messages sent" in answer.output
     assert "waiting to be enrolled: hv9 from tcp:192.0.2.9:40000" in answer.output
 

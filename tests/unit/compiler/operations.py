@@ -27,15 +27,14 @@ from controller.intent.rules import (
     Strip,
 )
 from ovs_geneve.geneve.fields import FieldKind, OptionField
-from tests.builders import bind, group, host, network, policy, port, put, schema, unbind
+from tests.builders import bind, group, group_policy, host, network, policy, port, put, schema, unbind
 
 HOSTS = ("hv1", "hv2", "hv3", "hv4")
 NETWORKS = ("blue", "red", "green")
 PORTS = tuple(f"p{number}" for number in range(8))
 SCHEMAS = ("s0", "s1", "s2")
 POLICIES = tuple(f"rule{number}" for number in range(8))
-GROUPS = ("web", "db")
-
+GROUPS = ("web", "db", "ops")
 _AT_HOME = {"blue": PORTS[:5], "red": PORTS[5:7], "green": PORTS[7:]}
 "Where ports are, mostly: a policy that names a port of another network is refused."
 _HOMES = {name: home for home, names in _AT_HOME.items() for name in names}
@@ -47,6 +46,8 @@ _PACKETS = (
     PacketMatch(source=ip_network("10.0.0.0/30"), dscp=46),
     PacketMatch(destination_mac=0x020000000001),
 )
+BETWEEN = tuple(f"between{number}" for number in range(5))
+PORT_RANGES = ((), (PortRange(80, 81),), (PortRange(80, 80), PortRange(443, 450)), (PortRange(0, 0xFFFF),))
 
 _LOW = OptionField(name="low", kind=FieldKind.UINT, offset=0, bits=8)
 _HIGH = OptionField(name="high", kind=FieldKind.UINT, offset=8, bits=16)
@@ -63,6 +64,7 @@ class Operations:
             *(self._port,) * 4,
             *(self._bind,) * 6,
             *(self._policy,) * 6,
+            *(self._between,) * 3,
             self._group,
             self._host,
             self._network,
@@ -134,6 +136,21 @@ class Operations:
         spec = port(where, number, *addresses, values=values, interface_id=interface_id)
         return put(name, replace(spec, group=None if first else self._pick(None, None, *GROUPS)))
 
+    def _between(self) -> Command:
+        protocol = self._pick(None, 6, 17, 1, 58, 47)
+        spec = group_policy(
+            self._pick(*NETWORKS),
+            self._pick(*GROUPS),
+            from_group=self._pick(None, *GROUPS),
+            priority=self._pick(100, 100, 200),
+            protocol=protocol,
+            ports=self._pick(*PORT_RANGES) if protocol in (6, 17) else (),
+            allow=self._pick(True, True, False),
+            stateful=self._pick(True, False),
+            log=self._pick(True, False),
+        )
+        return put(self._pick(*BETWEEN), spec)
+
     def _policy(self) -> Command:
         matches = self._pick({}, {}, {f"{self._pick(*SCHEMAS)}.low": (1, 3)})
         where = self._pick("blue", "blue", *NETWORKS)
@@ -184,5 +201,7 @@ class Operations:
             (Kind.OPTION_SCHEMA, SCHEMAS),
             *((Kind.OPTION_POLICY, POLICIES),) * 4,
             (Kind.GROUP, GROUPS),
+            (Kind.POLICY, BETWEEN),
+            (Kind.POLICY, BETWEEN),
         )
         return Delete(kind=kind, name=self._pick(*names))

@@ -78,6 +78,8 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "SERVICE": 17,
         "TARGET": 19,
         "FIREWALL": 20,
+        "GROUP_POLICY": 21,
+        "PORT_GROUP": 22,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8

@@ -22,12 +22,25 @@ from controller.compiler.stencil import seal_flows
 from controller.compiler.views import PortView
 from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
 from controller.intent.model import Address, Kind
+from controller.intent.rules import PortRange
 from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind
 from ovs_geneve.openflow.stats import canonical_buckets
 from ovs_geneve.openflow.template import GroupCommand, encode_group
 from ovs_geneve.openflow.text import render_flow, render_group
-from tests.builders import Fabric, bind, drop_policy, host, network, policy, port, put, schema
+from tests.builders import (
+    Fabric,
+    bind,
+    drop_policy,
+    group,
+    group_policy,
+    host,
+    network,
+    policy,
+    port,
+    put,
+    schema,
+)
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 TABLES = {int(table): table.name.lower() for table in Table}
@@ -99,6 +112,29 @@ def ipv6_underlay(fabric: Fabric) -> None:
     )
 
 
+def groups_and_policies(fabric: Fabric) -> None:
+    fabric.do(
+        *(put(f"hv{n}", host(f"192.0.2.{n}")) for n in (1, 2)),
+        put("web", group()),
+        put("db", group()),
+        put("blue", network(100, "identity")),
+        put("web1", port("blue", 1, group="web")),
+        put("db1", port("blue", 2, group="db")),
+        bind("web1", "hv1"),
+        bind("db1", "hv2"),
+        put(
+            "web-db", group_policy("blue", "db", from_group="web", protocol=6, ports=(PortRange(5432, 5433),))
+        ),
+        put(
+            "no-telnet",
+            group_policy("blue", "db", protocol=6, ports=(PortRange(23, 23),), allow=False, log=True),
+        ),
+        put("web-any", group_policy("blue", "db", from_group="web", stateful=True, priority=50)),
+        put("ping-web", group_policy("blue", "web", protocol=1, stateful=True)),
+    )
+    fabric.plug("hv2", db1=1)
+
+
 SCENARIOS = (
     empty_host,
     one_port_ipv4,
@@ -107,6 +143,7 @@ SCENARIOS = (
     options_and_policies,
     option_firewall,
     ipv6_underlay,
+    groups_and_policies,
 )
 
 
@@ -177,8 +214,8 @@ class Recorder:
         for option in sorted(desired.tlv_maps, key=lambda m: m.index):
             shape = f"class={option.option_class:#x},type={option.option_type:#x},len={option.length}"
             yield f"tlv    {{{shape}}}->tun_metadata{option.index}"
-        for group in sorted(desired.groups.values()):
-            yield f"group  {render_group(self.groups[group], TABLES)}"
+        for held in sorted(desired.groups.values()):
+            yield f"group  {render_group(self.groups[held], TABLES)}"
         for flow in sorted(
             desired.flows.values(), key=lambda f: (f.key[0], -int.from_bytes(f.key[1:3]), f.key)
         ):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from controller.intent.commands import Bind
 from controller.intent.model import (
     DatapathChoice,
+    GroupSpec,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -21,15 +22,17 @@ from controller.intent.model import (
     OptionSchemaSpec,
     OptionValue,
     PolicyAction,
+    PolicySpec,
     PortSpec,
     Tunables,
 )
 from controller.intent.rows import TABLES, decode_row, encode_row
+from controller.intent.rules import PortRange
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from tests.unit.intent.builders import KINDS, after, fabric
 
-NETWORK, PORT, SCHEMA, OTHER = (UUID(int=number) for number in range(1, 5))
+NETWORK, PORT, SCHEMA, OTHER, WEB, DB = (UUID(int=number) for number in range(1, 7))
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True)
 TEXTS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 ADDRESSES = st.lists(
@@ -82,6 +85,9 @@ LAYOUTS = st.lists(FIELDS, max_size=4, unique=True).flatmap(
         fields=st.tuples(*(shape(name, position) for position, name in enumerate(names))),
     )
 )
+PORT_RANGES = st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)), max_size=4).map(
+    lambda pairs: tuple(PortRange(*sorted(pair)) for pair in pairs)
+)
 SPECS = st.one_of(
     st.builds(
         HostSpec,
@@ -111,6 +117,7 @@ SPECS = st.one_of(
         addresses=ADDRESSES.map(tuple),
         interface_id=st.none() | TEXTS,
         values=VALUES,
+        group=st.none() | st.just("web"),
     ),
     st.builds(
         OptionSchemaSpec,
@@ -127,6 +134,19 @@ SPECS = st.one_of(
         match=MATCHES,
         action=st.sampled_from(PolicyAction),
     ),
+    st.builds(GroupSpec, identity=st.integers(1, 0xFFFF)),
+    st.builds(
+        PolicySpec,
+        network=st.just("network"),
+        to_group=st.sampled_from(["web", "db"]),
+        from_group=st.none() | st.sampled_from(["web", "db"]),
+        priority=st.integers(0, 10_000),
+        protocol=st.none() | st.integers(0, 255),
+        ports=PORT_RANGES,
+        allow=st.booleans(),
+        stateful=st.booleans(),
+        log=st.booleans(),
+    ),
 )
 
 ROWS = {
@@ -134,6 +154,8 @@ ROWS = {
     (Kind.PORT, "port"): PORT,
     (Kind.OPTION_SCHEMA, "schema"): SCHEMA,
     (Kind.OPTION_SCHEMA, "other"): OTHER,
+    (Kind.GROUP, "web"): WEB,
+    (Kind.GROUP, "db"): DB,
 }
 KNOWN = {
     uuid: Object(kind=kind, name=name, key=uuid.int, spec=NetworkSpec())
