@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.compiler.parts import Part, PartKind, Situation, selected_port
+from controller.compiler.parts import Part, PartKind, Situation
+from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
 from controller.intent.intent import Intent
 from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec

@@ -38,13 +38,13 @@ from controller.compiler.fragments import (
 )
 from controller.compiler.group_views import group_policy_view, group_view
 from controller.compiler.groups import GroupPurpose
-from controller.compiler.policy_views import group_match, hop_view, policy_view
+from controller.compiler.policy_defaults import network_defaults, port_defaults, selected_port
+from controller.compiler.policy_views import hop_view, policy_view
 from controller.compiler.seats import Seat, Seats
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import (
     NetworkView,
     group_of,
-    identity_of,
     network_view,
     option_field,
     port_view,
@@ -57,17 +57,13 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
     Change,
-    Direction,
     Kind,
     NetworkSpec,
     Object,
-    OptionPolicySpec,
     OptionSchemaSpec,
-    PolicyAction,
     PortSpec,
 )
 from ovs_geneve.openflow.bundle import Block
-from ovs_geneve.openflow.flow import Flow
 from ovs_geneve.values import Vni
 
 
@@ -249,7 +245,7 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
     yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
     defaults = seal_flows(
-        _network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
+        network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
     )
     if defaults.ends:
         yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
@@ -324,7 +320,7 @@ def _port_policies(
     intent: Intent, port: Object[PortSpec], network: NetworkView, here: Layer
 ) -> Iterator[Placed]:
     """Yield what the host of a port has because policies name it: the rest refused, what it passes on."""
-    defaults = seal_flows(_port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
+    defaults = seal_flows(port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
     if defaults.ends:
         yield here, Fragment(FragmentId(Feature.POLICY_DEFAULT, port.name), defaults)
     hop = hop_view(intent, port, network)
@@ -446,47 +442,6 @@ _PRODUCERS = {
     PartKind.GROUP_POLICY: _group_policy,
     PartKind.PORT_GROUP: _port_group,
 }
-
-
-def selected_port(spec: OptionPolicySpec) -> str | None:
-    """Return the port that a policy selects: it is on that port's host alone."""
-    return spec.from_port if spec.direction is Direction.EGRESS else spec.to_port
-
-
-def _selected_group(spec: OptionPolicySpec) -> str | None:
-    return spec.from_group if spec.direction is Direction.EGRESS else spec.to_group
-
-
-def _network_defaults(intent: Intent, network: Object[NetworkSpec], view: NetworkView) -> Iterator[Flow]:
-    """Yield what refuses the rest of a network's packets, or of those of a group in it."""
-    specs = (intent.option_policies[name].spec for name in intent.policies_of(network.name))
-    selected = {
-        (spec.direction, _selected_group(spec))
-        for spec in specs
-        if spec.action is PolicyAction.ALLOW and selected_port(spec) is None
-    }
-    for direction, group in sorted(selected, key=repr):
-        if group is None:
-            yield from policy.default_flows(view.vni, direction, ())
-        elif direction is Direction.INGRESS:
-            terms = policy.selects_destination_group(identity_of(intent, group))
-            yield from policy.default_flows(view.vni, direction, terms)
-        elif (match := group_match(intent, group, view)) is not None:
-            yield from policy.default_flows(view.vni, direction, (match,))
-
-
-def _port_defaults(intent: Intent, port: Object[PortSpec], network: NetworkView) -> Iterator[Flow]:
-    for direction in Direction:
-        names = {*intent.policies_to(port.name), *intent.policies_from(port.name)}
-        specs = [intent.option_policies[name].spec for name in names]
-        if any(
-            spec.action is PolicyAction.ALLOW
-            and spec.direction is direction
-            and selected_port(spec) == port.name
-            for spec in specs
-        ):
-            terms = policy.selects_port(direction, port.key)
-            yield from policy.default_flows(network.vni, direction, terms)
 
 
 def _reachable(endpoints: Iterable[Address], families: frozenset[int]) -> Address | None:
