@@ -34,6 +34,7 @@ from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
 from controller.prober.bridges import FleetBridges
+from controller.prober.canary import ProberCanary
 from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
 from controller.reconciler.counting import count
@@ -190,6 +191,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         sight = RolloutHosts(reconciler)
         clock = asyncio.get_running_loop().time
         rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
+        rollouts.canary = ProberCanary(prober.verify)
         recorder = Recorder(lambda: service.intent, reconciler.programmers, reconciler.report, service.submit)
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
