@@ -24,6 +24,7 @@ from controller.compiler.compile import recompute
 from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
+from controller.drop_log import DropLog
 from controller.errors import SetupError
 from controller.events import Event, EventLog
 from controller.guard.guard import Guard
@@ -34,7 +35,6 @@ from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
 from controller.prober.bridges import FleetBridges
-from controller.prober.canary import ProberCanary
 from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
 from controller.reconciler.counting import count
@@ -42,6 +42,7 @@ from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.recorder import Recorder
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.rollout.hosts import RolloutHosts
+from controller.rollout.probing import ProbedCanary
 from controller.rollout.runner import Rollouts
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
@@ -70,17 +71,17 @@ class ControllerProcess:
         binder: Binder,
         reconciler: Reconciler,
         hosts: HostDatabases,
+        rollouts: Rollouts,
         prober: Prober,
         guard: Guard,
         events: EventLog,
-        rollouts: Rollouts,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
+        self._rollouts = rollouts
         self._guard = guard
         self._events = events
-        self._rollouts = rollouts
         self.reconciler = reconciler
         self.prober = prober
 
@@ -191,13 +192,15 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         sight = RolloutHosts(reconciler)
         clock = asyncio.get_running_loop().time
         rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
-        rollouts.canary = ProberCanary(prober.verify)
+        rollouts.canary = ProbedCanary(prober)
         recorder = Recorder(lambda: service.intent, reconciler.programmers, reconciler.report, service.submit)
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
-        events = EventLog()
-        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         keeper = None
+        events = EventLog()
+        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        packets.register(Punt.DROP_LOG, refused)
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             sight.shared = keeper
@@ -213,7 +216,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         if keeper is not None:
             keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, prober, guard, events, rollouts)
+        yield ControllerProcess(service, binder, reconciler, hosts, rollouts, prober, guard, events)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -292,6 +295,7 @@ def _connect(
     service.on_change = changed
     reconciler.on_progress = progressed
     reconciler.on_host = recorder.look_again
+    reconciler.records_hosts = True
     if keeper is not None:
         keeper.on_peers = peers_changed
 

@@ -46,6 +46,10 @@ class Feature(IntEnum):
     "An option policy."
     POLICY_DEFAULT = 9
     "What no policy allows."
+    DIRECT = 16
+    "The way to a port that packets are mirrored to or steered through."
+    SERVICE = 17
+    "What a port passes on that packets are steered through."
     TARGET = 19
     "A host behind a gateway load balancer."
     FIREWALL = 20
@@ -54,6 +58,8 @@ class Feature(IntEnum):
     "A policy between groups."
     PORT_GROUP = 22
     "What a group of ports has in a network beside them."
+    ARRIVAL = 24
+    "Options on their way into a network."
 
 
 class CookieParts(NamedTuple):

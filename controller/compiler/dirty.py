@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controller.compiler.parts import Part, PartKind, Situation
+from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
 from controller.intent.intent import Intent
 from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
+from controller.intent.rules import ports_named
 
 
 def ports_to_seat(changes: Iterable[Change], old: Intent, new: Intent) -> Iterator[str]:
@@ -35,8 +37,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
             yield from _network(change.name, old, situation)
         case Kind.PORT:
             yield from _port(change.name)
-            for name in {*old.policies_to(change.name), *new.policies_to(change.name)}:
-                yield Part(PartKind.POLICY, name)
+            yield from _policies_naming(change.name, old, new)
             yield from _local_group(change.name, situation)
         case Kind.OPTION_SCHEMA:
             yield Part(PartKind.PROBES)
@@ -45,9 +46,11 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
             yield from _policy(change)
         case Kind.GROUP:
             yield from _group(change.name, old, situation)
+            yield from _policies_of_group(change.name, old, new)
         case Kind.ROLLOUT:
             if _effect(change.old) != _effect(change.new):
                 yield from _network(_network_of_rollout(change), old, situation)
+            yield Part(PartKind.NETWORK, _network_of_rollout(change))
         case Kind.POLICY:
             yield from _parts_between((change.name,), old, new)
         case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
@@ -57,8 +60,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
 def parts_of_move(port: str, before: Seat | None, after: Seat | None, situation: Situation) -> Iterator[Part]:
     """Yield the parts that a port's change of seat makes dirty."""
     yield from _port(port)
-    for policy in situation.intent.policies_to(port):
-        yield Part(PartKind.POLICY, policy)
+    yield from _policies_selecting(port, situation.intent)
     for seat in (before, after):
         if seat is not None:
             yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
@@ -87,8 +89,7 @@ def parts_on_host(host: str, situation: Situation) -> Iterator[Part]:
     yield Part(PartKind.HOST, host)
     for port in situation.intent.ports_on(host):
         yield from _port(port)
-        for policy in situation.intent.policies_to(port):
-            yield Part(PartKind.POLICY, policy)
+        yield from _policies_selecting(port, situation.intent)
     for network in situation.intent.targets_on(host):
         yield Part(PartKind.TARGET, network)
     for network in situation.seats.networks_on(host):
@@ -123,7 +124,7 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
 
 
 def _effect(rollout: AnyObject | None) -> tuple[bool, bool]:
-    """Return what a rollout does to the flows of its network; a stage or a reason may change nothing."""
+    """Return what a rollout does to the flows of a network's ports; a stage or a reason may change nothing."""
     if rollout is None:
         return False, False
     assert isinstance(rollout.spec, RolloutSpec)
@@ -144,6 +145,7 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     # Every other network refuses the option from now on, or has it to refuse no more.
     for network in ("", *new.networks):
         yield Part(PartKind.FIREWALL, network)
+        yield Part(PartKind.TARGET, network)
 
 
 def _local_group(port: str, situation: Situation) -> Iterator[Part]:
@@ -171,11 +173,38 @@ def _parts_between(policies: Iterable[str], old: Intent, new: Intent) -> Iterato
             yield Part(PartKind.PORT_GROUP, spec.network, group=spec.from_group or "")
 
 
+def _policies_selecting(port: str, intent: Intent) -> Iterator[Part]:
+    """Yield the policies that are where this port is."""
+    for policy in (*intent.policies_to(port), *intent.policies_from(port)):
+        yield Part(PartKind.POLICY, policy)
+
+
+def _policies_naming(port: str, old: Intent, new: Intent) -> Iterator[Part]:
+    """Yield what speaks of a port's key or MAC: policies, and the ports before it in a chain."""
+    for intent in (old, new):
+        for policy in intent.policies_naming(port):
+            yield Part(PartKind.POLICY, policy)
+        chain = intent.chain_through(port)
+        if chain is not None:
+            for member in ports_named(intent.option_policies[chain].spec.actions):
+                yield Part(PartKind.PORT, member)
+
+
+def _policies_of_group(group: str, old: Intent, new: Intent) -> Iterator[Part]:
+    for intent in (old, new):
+        for policy in intent.option_policies_of_group(group):
+            yield Part(PartKind.POLICY, policy)
+            yield Part(PartKind.NETWORK, intent.option_policies[policy].spec.network)
+
+
 def _policy(change: Change) -> Iterator[Part]:
     yield Part(PartKind.POLICY, change.name)
     for declared in (change.old, change.new):
         if declared is not None and isinstance(declared.spec, OptionPolicySpec):
-            if declared.spec.to_port is not None:
-                yield Part(PartKind.PORT, declared.spec.to_port)
+            selected = selected_port(declared.spec)
+            if selected is not None:
+                yield Part(PartKind.PORT, selected)
             else:
                 yield Part(PartKind.NETWORK, declared.spec.network)
+            for port in ports_named(declared.spec.actions):
+                yield Part(PartKind.PORT, port)

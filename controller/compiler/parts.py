@@ -16,6 +16,8 @@ from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
 from controller.compiler.features import (
+    arrival,
+    direct,
     flood,
     groups,
     gwlb,
@@ -23,6 +25,7 @@ from controller.compiler.features import (
     pipeline_base,
     policy,
     probes,
+    service,
     tunnel,
 )
 from controller.compiler.fragments import (
@@ -35,14 +38,15 @@ from controller.compiler.fragments import (
 )
 from controller.compiler.group_views import group_policy_view, group_view
 from controller.compiler.groups import GroupPurpose
-from controller.compiler.seats import Seats
+from controller.compiler.policy_defaults import network_defaults, port_defaults, selected_port
+from controller.compiler.policy_views import hop_view, policy_view
+from controller.compiler.seats import Seat, Seats
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import (
     NetworkView,
     group_of,
     network_view,
     option_field,
-    policy_view,
     port_view,
     slot_of,
     slots_salt,
@@ -50,7 +54,16 @@ from controller.compiler.views import (
 )
 from controller.intent.checks.targets import slots_in_order
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Change, Kind, Object, OptionSchemaSpec, PolicyAction
+from controller.intent.model import (
+    Address,
+    Change,
+    Kind,
+    NetworkSpec,
+    Object,
+    OptionSchemaSpec,
+    PortSpec,
+)
+from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.values import Vni
 
 
@@ -231,9 +244,15 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     layer = shared_layer(LayerKind.NETWORK, network.name)
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
     yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
-    unselective = (name for name in intent.policies_of(network.name) if _names_no_port(intent, name))
-    if _any_allows(intent, unselective):
-        yield layer, _policy_default(view, network.name, network.key, None)
+    defaults = seal_flows(
+        network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
+    )
+    if defaults.ends:
+        yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
+    arriving = [(slot_of(one), option_field(one)) for one in view.arriving]
+    if arriving:
+        block = seal_flows(arrival.flows(view.vni, arriving), Feature.ARRIVAL, network.key, view.salt)
+        yield layer, Fragment(FragmentId(Feature.ARRIVAL, network.name), block)
 
 
 def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -278,9 +297,36 @@ def _port(part: Part, situation: Situation) -> Iterator[Placed]:
         endpoint = _reachable(situation.endpoints(seat.host), layer.families)
         if endpoint is not None:
             yield layer, Fragment(fragment_id, port_flows.way(view, endpoint), except_host=seat.host)
-    if situation.serves(seat.host) and _any_allows(intent, intent.policies_to(port.name)):
-        here = shared_layer(LayerKind.HOST, seat.host)
-        yield here, _policy_default(network, port.name, port.key, port.key)
+    if intent.policies_sending_to(port.name):
+        yield from _direct(situation, port, seat)
+    if situation.serves(seat.host):
+        yield from _port_policies(intent, port, network, shared_layer(LayerKind.HOST, seat.host))
+
+
+def _direct(situation: Situation, port: Object[PortSpec], seat: Seat) -> Iterator[Placed]:
+    """Yield how a port is reached that packets are mirrored to or steered through."""
+    fragment_id = FragmentId(Feature.DIRECT, port.name)
+    for layer in situation.remote_layers(seat.network):
+        endpoint = _reachable(situation.endpoints(seat.host), layer.families)
+        if endpoint is not None:
+            way = seal_flows((direct.way_flow(port.key, endpoint),), Feature.DIRECT, port.key)
+            yield layer, Fragment(fragment_id, way, except_host=seat.host)
+    if situation.serves(seat.host):
+        block = seal_flows(direct.flows_at_home(port.key), Feature.DIRECT, port.key)
+        yield shared_layer(LayerKind.HOST, seat.host), Fragment(fragment_id, block)
+
+
+def _port_policies(
+    intent: Intent, port: Object[PortSpec], network: NetworkView, here: Layer
+) -> Iterator[Placed]:
+    """Yield what the host of a port has because policies name it: the rest refused, what it passes on."""
+    defaults = seal_flows(port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
+    if defaults.ends:
+        yield here, Fragment(FragmentId(Feature.POLICY_DEFAULT, port.name), defaults)
+    hop = hop_view(intent, port, network)
+    if hop is not None:
+        block = seal_flows(service.flows(hop), Feature.SERVICE, port.key, hop.salt)
+        yield here, Fragment(FragmentId(Feature.SERVICE, port.name), block)
 
 
 def _local(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -301,13 +347,14 @@ def _policy(part: Part, situation: Situation) -> Iterator[Placed]:
     if declared is None or not situation.served_hosts_of(declared.spec.network):
         return
     layer = shared_layer(LayerKind.NETWORK, declared.spec.network)
-    if declared.spec.to_port is not None:
-        seat = situation.seats.of(declared.spec.to_port)
+    selected = selected_port(declared.spec)
+    if selected is not None:
+        seat = situation.seats.of(selected)
         if seat is None or not situation.serves(seat.host):
             return
         layer = shared_layer(LayerKind.HOST, seat.host)
     view = policy_view(intent, declared, situation.network(declared.spec.network))
-    block = seal_flows((policy.flow(view),), Feature.POLICY, declared.key, view.salt)
+    block = seal_flows(policy.flows(view), Feature.POLICY, declared.key, view.salt)
     yield layer, Fragment(FragmentId(Feature.POLICY, declared.name), block)
 
 
@@ -322,27 +369,34 @@ def _target(part: Part, situation: Situation) -> Iterator[Placed]:
     block = seal_flows(
         gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
     )
+    # What is refused goes to hosts by their ports of a network: these have none of it.
+    refused = _refused_options(situation, network)
     for host in target.hosts:
         if situation.serves(host):
             here = shared_layer(LayerKind.HOST, host)
             yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+            yield here, Fragment(FragmentId(Feature.FIREWALL, network.name), refused)
 
 
 def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
-    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     if not part.name:
+        schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
         yield from _option_watch(schemas[:1])
         return
     network = situation.intent.networks.get(part.name)
     if network is None or not situation.served_hosts_of(part.name):
         return
-    view = situation.network(part.name)
+    layer = shared_layer(LayerKind.NETWORK, network.name)
+    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), _refused_options(situation, network))
+
+
+def _refused_options(situation: Situation, network: Object[NetworkSpec]) -> Block:
+    view = situation.network(network.name)
     carried = {schema.name for schema in view.options}
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     others = [schema for schema in schemas if schema.name not in carried]
     flows = option_firewall.flows(view.vni, map(option_field, others))
-    block = seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
-    layer = shared_layer(LayerKind.NETWORK, network.name)
-    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), block)
+    return seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
 
 
 def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed]:
@@ -388,20 +442,6 @@ _PRODUCERS = {
     PartKind.GROUP_POLICY: _group_policy,
     PartKind.PORT_GROUP: _port_group,
 }
-
-
-def _policy_default(network: NetworkView, name: str, object_key: int, to_port_key: int | None) -> Fragment:
-    flow = policy.default_flow(network.vni, to_port_key)
-    block = seal_flows((flow,), Feature.POLICY_DEFAULT, object_key)
-    return Fragment(FragmentId(Feature.POLICY_DEFAULT, name), block)
-
-
-def _names_no_port(intent: Intent, policy_name: str) -> bool:
-    return intent.option_policies[policy_name].spec.to_port is None
-
-
-def _any_allows(intent: Intent, policies: Iterable[str]) -> bool:
-    return any(intent.option_policies[name].spec.action is PolicyAction.ALLOW for name in policies)
 
 
 def _reachable(endpoints: Iterable[Address], families: frozenset[int]) -> Address | None:

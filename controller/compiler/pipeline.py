@@ -6,8 +6,9 @@
                      │                                                answered in place             │
     geneve port ─────┴─► PEERS ─► RECEIVE ──────────────────────────────────────────────────────────┴─► POLICY ─► GROUPS
                                                                                                         DELIVER ◄───┘
-ND_GUARD sees IPv6 only; GROUPS_STATE what conntrack gives back. A table without a matching flow drops; each has an
-explicit last flow that counts.
+ND_GUARD sees IPv6 only; GROUPS_STATE what conntrack gives back. A copy or a steered packet leaves FORWARD (or POLICY)
+for DIRECT, and that for DELIVER or the geneve port. A table without a matching flow drops; each has an explicit last
+flow that counts.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ class Table(IntEnum):
     "Shows conntrack the connections of stateful policies, on their way out."
     FORWARD = 40
     "Destination MAC: a local port, a host, or all of them."
+    DIRECT = 45
+    "To a port by its key, whatever the MACs say: mirror copies, packets on their way through a chain."
     PEERS = 50
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
     "From the tunnel: known VNI, which local port? Probes end here."
+    ABSENT = 65
+    "An option on its way into the network that a packet does not carry yet is set to 0."
     POLICY = 70
     "Option policies of the destination."
     GROUPS = 75
@@ -58,14 +63,21 @@ class Priority(IntEnum):
     ANY_SOURCE = 100
     REFUSE = 150
     OPEN_PORT = 160
+    PASSED_ON = 170
+    SERVICE_ITSELF = 180
+    SERVICE_REFUSE = 190
     EXACT = 200
     OVERRIDE = 300
     PROBE = 310
     POLICY_DEFAULT = 500
+    DEFAULT_EXCEPTION = 510
     POLICY = 1000
+    CHAIN = 30_000
     REPLIES = 40_000
     RELATED = 40_001
     ALWAYS = 40_002
+    ARRIVAL = 60_000
+    "Before all policies: see `features/arrival.py`."
 
 
 TUNNEL_NAME = "ovs-geneve0"

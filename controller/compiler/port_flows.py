@@ -7,6 +7,7 @@ Ports are what there are a hundred thousand of; everything else is encoded as it
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
@@ -47,7 +48,7 @@ def way(port: PortView, endpoint: Address) -> Block:
 def local(port: PortView, ofport: int) -> Block:
     """Return every flow that only the host of a port has."""
     fields = tuple([field for field, _ in port.stamps])
-    stencil = _local(len(port.ipv4), len(port.ipv6), fields)
+    stencil = _local(len(port.ipv4), len(port.ipv6), fields, port.strips_vlan)
     values = [value for _, value in port.stamps]
     numbers = (port.key, port.vni, port.mac, ofport, port.group, *port.ipv4, *port.ipv6, *values)
     return stencil.pack(Feature.LOCAL, port.key, numbers, port.salt)
@@ -74,10 +75,11 @@ def _way(version: int) -> Stencil:
 
 
 @lru_cache(maxsize=_SHAPES)
-def _local(ipv4: int, ipv6: int, fields: tuple[Field, ...]) -> Stencil:
+def _local(ipv4: int, ipv6: int, fields: tuple[Field, ...], strips_vlan: bool) -> Stencil:
     def make(numbers: Numbers) -> Iterable[Flow]:
         key, vni, mac, ofport, group, *rest = numbers
-        return local_port.flows(_view(key, vni, mac, rest, ipv4, ipv6, fields, group), ofport)
+        port = replace(_view(key, vni, mac, rest, ipv4, ipv6, fields, group), strips_vlan=strips_vlan)
+        return local_port.flows(port, ofport)
 
     option_widths = (field.width for field in fields)
     widths = (_KEY, _VNI, _MAC, _OFPORT, _GROUP, *_address_widths(ipv4, ipv6), *option_widths)

@@ -14,14 +14,12 @@ from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
+    InnerVlan,
     NetworkSpec,
     Object,
     OptionDirection,
-    OptionMatch,
-    OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
-    PolicyAction,
     PortSpec,
     link_local,
 )
@@ -39,9 +37,12 @@ class NetworkView:
     "What its packets may carry, in slot order, which is the order on the wire."
     stamped: tuple[Object[OptionSchemaSpec], ...]
     "Those of them that ports put on every packet."
+    arriving: tuple[Object[OptionSchemaSpec], ...]
+    "Those of them that not every host may stamp yet."
     values: tuple[OptionValue, ...]
     salt: bytes
     "What the options' slots stand for: flows that use a slot change when its meaning does."
+    strips_vlan: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,35 +59,27 @@ class PortView:
     salt: bytes
     group: int = 0
     "Identity of its group; 0 without one."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyView:
-    """An option policy."""
-
-    key: int
-    vni: int
-    to_port_key: int | None
-    priority: int
-    matches: tuple[tuple[Field, int, int], ...]
-    allow: bool
-    salt: bytes
+    strips_vlan: bool = False
+    "Whether what it sends may be tagged."
 
 
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
     rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
-    arriving = {one.schema for one in rollouts if one.is_withheld}
+    coming = {one.schema for one in rollouts if one.incoming}
+    withheld = {one.schema for one in rollouts if one.is_withheld}
     leaving = {one.schema for one in rollouts if one.is_lingering}
     schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
-    unsent = arriving | leaving
+    unsent = withheld | leaving
     return NetworkView(
         key=network.key,
         vni=network.spec.vni or 0,
         options=tuple(schemas),
         stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
+        arriving=tuple(one for one in schemas if one.name in coming),
         values=network.spec.values,
         salt=slots_salt(schemas),
+        strips_vlan=network.spec.inner_vlan is InnerVlan.STRIP,
     )
 
 
@@ -104,20 +97,7 @@ def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> P
         stamps=tuple([_stamp(schema, values) for schema in network.stamped]),
         salt=network.salt,
         group=group,
-    )
-
-
-def policy_view(intent: Intent, policy: Object[OptionPolicySpec], network: NetworkView) -> PolicyView:
-    """Resolve an option policy of a network."""
-    spec = policy.spec
-    return PolicyView(
-        key=policy.key,
-        vni=network.vni,
-        to_port_key=None if spec.to_port is None else intent.ports[spec.to_port].key,
-        priority=spec.priority,
-        matches=tuple(_option_matches(network, spec.match)),
-        allow=spec.action is PolicyAction.ALLOW,
-        salt=network.salt,
+        strips_vlan=network.strips_vlan,
     )
 
 
@@ -181,19 +161,6 @@ def _stamp(schema: Object[OptionSchemaSpec], values: Mapping[tuple[str, str], in
         value, _ = schema.spec.layout.match_bits(field.name, values.get((schema.name, field.name), 0), None)
         bits |= value
     return option_field(schema), bits
-
-
-def _option_matches(network: NetworkView, matches: Iterable[OptionMatch]) -> Iterable[tuple[Field, int, int]]:
-    """Merge the conditions on the fields of one option into one match on its slot."""
-    by_name = {schema.name: schema for schema in network.options}
-    merged: dict[str, tuple[int, int]] = {}
-    for condition in matches:
-        layout = by_name[condition.schema].spec.layout
-        value, mask = layout.match_bits(condition.field, condition.value, condition.mask)
-        before = merged.get(condition.schema, (0, 0))
-        merged[condition.schema] = before[0] | value, before[1] | mask
-    for name, (value, mask) in sorted(merged.items()):
-        yield option_field(by_name[name]), value, mask
 
 
 def _with_link_local(mac: int, addresses: tuple[Address, ...]) -> tuple[int, ...]:

@@ -12,11 +12,11 @@ from controller.errors import Conflict
 from controller.intent.identity import MAX_IDENTITY
 from controller.intent.index import VNI_BLOCK_BITS, vni_blocks
 from controller.intent.intent import Intent
-from controller.intent.model import MAX_KEY, Kind, ObjectKey, object_id
+from controller.intent.model import FIRST_DIRECT_VNI, MAX_KEY, Kind, ObjectKey, object_id
 from ovs_geneve.values import Vni
 
 FIRST_ALLOCATED_VNI = 4096
-MAX_VNI = (1 << 24) - 1
+MAX_VNI = FIRST_DIRECT_VNI - 1
 
 SLOTS = 64
 "tun_metadata0 to tun_metadata63 (OVS lib/tun-metadata.h: TUN_METADATA_NUM_OPTS)."

@@ -15,6 +15,8 @@ from typing import TypeVar
 
 from immutables import Map
 
+from controller.intent.conditions import conditions_of, steer_of
+from controller.intent.identity import IDENTITY
 from controller.intent.model import (
     Address,
     AnyObject,
@@ -26,6 +28,7 @@ from controller.intent.model import (
     NetworkSpec,
     OptionPolicySpec,
     OptionSchemaSpec,
+    PolicyAction,
     PolicySpec,
     PortSpec,
     RetiredSlotSpec,
@@ -113,6 +116,8 @@ def unique_terms(held: AnyObject) -> Iterator[Term]:
             yield ("type", schema.layout.option_class, schema.layout.option_type)
         case OptionPolicySpec() as policy:
             yield condition_term(policy)
+            yield from decision_terms(policy)
+            yield from chain_terms(policy)
         case GroupSpec() as group:
             yield ("identity", group.identity)
         case PolicySpec() as between:
@@ -168,10 +173,15 @@ def _option_policy_groups(policy: OptionPolicySpec, held: AnyObject) -> Iterator
     yield ("policies-of", policy.network), held.name
     if policy.to_port is not None:
         yield ("policies-to", policy.to_port), held.name
+    if policy.from_port is not None:
+        yield ("policies-from", policy.from_port), held.name
+    for target in ports_named(policy.actions):
+        yield ("policies-sending-to", target), held.name
     for port in {policy.from_port, policy.to_port, *ports_named(policy.actions)} - {None}:
         yield ("policies-naming", port), held.name
     for group in {policy.from_group, policy.to_group} - {None}:
         yield ("option-policies-of-group", group), held.name
+        yield ("option", policy.network, IDENTITY), held.id
     for schema, field_name in fields_named(policy.actions):
         yield _field_use(held, policy.network, schema, field_name)
     for schema in schemas_named(policy.actions):
@@ -185,6 +195,24 @@ def condition_term(policy: OptionPolicySpec) -> Term:
     who = policy.from_port, policy.from_group, policy.to_port, policy.to_group
     which = policy.direction, policy.priority, policy.match, policy.packet
     return ("condition", policy.network, who, which)
+
+
+def decision_terms(policy: OptionPolicySpec) -> Iterator[Term]:
+    """Yield what tells the flows of an option policy: at one priority, a switch holds each once.
+
+    A policy that drops stands above the others of its priority, so it may share packets with them.
+    """
+    who = policy.from_port, policy.from_group, policy.to_port, policy.to_group
+    rank = policy.direction, policy.priority, policy.action is PolicyAction.DROP
+    for condition in conditions_of(policy):
+        yield ("decides", policy.network, rank, who, policy.match, condition)
+
+
+def chain_terms(policy: OptionPolicySpec) -> Iterator[Term]:
+    """Yield the ports that packets go through: what such a port sends on is of one chain."""
+    steer = steer_of(policy)
+    if steer is not None:
+        yield from (("chain-port", port) for port in steer.ports)
 
 
 def between_term(policy: PolicySpec) -> Term:

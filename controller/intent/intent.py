@@ -14,7 +14,14 @@ from typing import cast
 
 from immutables import Map
 
-from controller.intent.index import NO_MEMBERS, Index, address_term, between_term, condition_term
+from controller.intent.index import (
+    NO_MEMBERS,
+    Index,
+    address_term,
+    between_term,
+    condition_term,
+    decision_terms,
+)
 from controller.intent.model import (
     Address,
     AnyObject,
@@ -190,6 +197,15 @@ class Intent:
         """Find the policy that selects and matches the same at the same priority, whatever its action."""
         return self._who(*condition_term(policy))
 
+    def policies_deciding(self, policy: OptionPolicySpec) -> frozenset[str]:
+        """Return the policies that would have a flow in common with this one: all but one of them must go."""
+        found = (self._who(*term) for term in decision_terms(policy))
+        return frozenset(name for name in found if name is not None)
+
+    def chain_through(self, port: str) -> str | None:
+        """Find the option policy that sends packets through the port and on."""
+        return self._who("chain-port", port)
+
     def policy_between(self, policy: PolicySpec) -> str | None:
         """Find the policy between groups that speaks of the same packets at the same priority."""
         return self._who(*between_term(policy))
@@ -217,6 +233,14 @@ class Intent:
     def policies_to(self, port: str) -> Map[str, None]:
         """Return the names of the option policies that name this port as where packets go."""
         return self.group("policies-to", port)
+
+    def policies_from(self, port: str) -> Map[str, None]:
+        """Return the names of the option policies that name this port as where packets come from."""
+        return self.group("policies-from", port)
+
+    def policies_sending_to(self, port: str) -> Map[str, None]:
+        """Return the names of the option policies that mirror or steer packets to this port."""
+        return self.group("policies-sending-to", port)
 
     def policies_naming(self, port: str) -> Map[str, None]:
         """Return the names of the option policies that speak of this port in any way."""

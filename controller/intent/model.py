@@ -27,6 +27,10 @@ groups. A binding has its port's."""
 
 MAX_KEY = (1 << 22) - 1
 
+FIRST_DIRECT_VNI = 3 << 22
+"""The upper quarter of the VNIs belongs to no network: FIRST_DIRECT_VNI + key takes a packet to the port of that key,
+whatever its MACs say (mirror copies, service chains)."""
+
 DEFAULT_UNDERLAY_MTU = 1500
 "What Ethernet carries."
 
@@ -220,8 +224,12 @@ class OptionPolicySpec:
     """What becomes of packets by the options they carry, where they enter the overlay or leave it.
 
     Of the policies of a direction that match a packet, the one of the highest priority decides alone; at one priority
-    drop wins over the others. A port that any ingress policy with `allow` selects lets in nothing that no policy
-    allows; likewise for egress.
+    drop wins over the others. Its actions are carried out in their order, then its verdict. One without a verdict acts,
+    and the packet, as it is then, goes on to those that have one as if that policy were not there: it opens nothing
+    that they refuse, and at most one such policy acts on a packet.
+
+    What ingress policies with `allow` select by `to` (a port, a group, or all of the network) lets in nothing that no
+    policy allows; likewise what egress policies with `allow` select by `from`, ARP and neighbour discovery excepted.
     """
 
     network: str
@@ -237,7 +245,7 @@ class OptionPolicySpec:
     packet: PacketMatch = ANY_PACKET
     actions: tuple[RuleAction, ...] = ()
     action: PolicyAction | None = None
-    "The verdict; None lets the packet go on as if the policy were not there."
+    "The verdict; None leaves it to the other policies."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,14 +74,17 @@ class Service:
         held = self._process.intent.capabilities.get(host)
         return None if held is None else held.spec
 
+    async def key(self, kind: Kind, name: str) -> int:
+        return self._process.intent.objects(kind)[name].key
+
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
 
-    async def verify(self, request: Request) -> list[Result]:
-        return await self._process.prober.verify(request)
-
     async def events(self, since: int = 0) -> list[dict[str, object]]:
         return [dataclasses.asdict(event) for event in self._process.events(since, 1000)]
+
+    async def verify(self, request: Request) -> list[Result]:
+        return await self._process.prober.verify(request)
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler

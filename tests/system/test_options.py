@@ -136,10 +136,10 @@ def test_a_value_changes_while_its_port_is_in_use(overlay: Overlay, ports: list[
 
 
 def on_the_wire(
-    overlay: Overlay, say: Callable[[], None], mark: bytes
+    overlay: Overlay, say: Callable[[], None], mark: bytes, host: str = "hv2"
 ) -> tuple[Path, list[tuple[OuterPacket, Packet]]]:
-    """Capture hv2's underlay while `say` speaks; return the file and the GENEVE packets that carry the token."""
-    with overlay.lab.capture("hv2", expression="udp port 6081") as capture:
+    """Capture a host's underlay while `say` speaks; return the file and the GENEVE packets that carry the token."""
+    with overlay.lab.capture(host, expression="udp port 6081") as capture:
         say()
         time.sleep(0.3)
     found = []

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from controller.compiler.features import antispoof
 from controller.compiler.features.protocols import ARP, ICMPV6, IPV6, NEIGHBOUR_SOLICITATION
 from controller.compiler.pipeline import Priority, Table
-from controller.compiler.registers import DESTINATION_GROUP, DESTINATION_PORT, SOURCE_PORT
+from controller.compiler.registers import DESTINATION_GROUP, DESTINATION_PORT, INNER_VLAN, SOURCE_PORT
 from controller.compiler.views import PortView
-from ovs_geneve.openflow.actions import Action, Output, SetField
+from ovs_geneve.openflow.actions import Action, Move, Output, PopVlan, SetField
 from ovs_geneve.openflow.fields import (
     ARP_TPA,
     ETH_DST,
@@ -24,10 +24,15 @@ from ovs_geneve.openflow.fields import (
 )
 from ovs_geneve.openflow.flow import Flow, Match
 
+_TAGGED = 1 << 12
+"OFPVID_PRESENT (OpenFlow 1.5.1, 7.2.3.9)."
+
+_VLAN_ID_BITS = 12
+
 
 def flows(port: PortView, ofport: int) -> Iterator[Flow]:
     """Yield every flow that only the host of a port has."""
-    yield _classify(port, ofport)
+    yield from _classify(port, ofport)
     yield from antispoof.flows(port)
     yield _stamp(port)
     yield from _own_neighbour_questions(port)
@@ -36,15 +41,24 @@ def flows(port: PortView, ofport: int) -> Iterator[Flow]:
     yield _deliver(port, ofport)
 
 
-def _classify(port: PortView, ofport: int) -> Flow:
-    # Tagged frames match nothing here: a tag would hide addresses from the tables that follow.
-    return Flow(
+def _classify(port: PortView, ofport: int) -> Iterator[Flow]:
+    # A tag would hide addresses from the tables that follow: tagged frames match nothing here, or lose it.
+    source = SetField(SOURCE_PORT, port.key)
+    yield Flow(
         table=Table.CLASSIFY,
         priority=Priority.EXACT,
         match=Match.of((IN_PORT, ofport), (VLAN_VID, 0)),
-        actions=(SetField(SOURCE_PORT, port.key),),
+        actions=(source,),
         goto=Table.ANTISPOOF,
     )
+    if port.strips_vlan:
+        yield Flow(
+            table=Table.CLASSIFY,
+            priority=Priority.EXACT,
+            match=Match.of((IN_PORT, ofport), (VLAN_VID, _TAGGED, _TAGGED)),
+            actions=(source, Move(VLAN_VID, INNER_VLAN, _VLAN_ID_BITS), PopVlan()),
+            goto=Table.ANTISPOOF,
+        )
 
 
 def _stamp(port: PortView) -> Flow:

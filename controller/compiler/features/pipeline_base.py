@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.compiler.features import neighbours, probes
+from controller.compiler.features import direct, neighbours, probes
 from controller.compiler.features.protocols import (
     ARP,
     ICMPV6,
@@ -16,6 +16,8 @@ from controller.compiler.features.protocols import (
     RARP,
     REDIRECT,
     ROUTER_ADVERTISEMENT,
+    SERVICE_VLAN,
+    VLAN,
 )
 from controller.compiler.pipeline import TUNNEL_OFPORT, Priority, Table
 from ovs_geneve.openflow.actions import Resubmit
@@ -67,6 +69,7 @@ def flows() -> Iterator[Flow]:
     yield from _unproved_sources()
     yield from _neighbour_discovery()
     yield neighbours.advertise_flow()
+    yield direct.detour_flow()
 
 
 def _oam_ends_here() -> Iterator[Flow]:
@@ -87,7 +90,8 @@ def _link_local_frames() -> Flow:
 
 def _unproved_sources() -> Iterator[Flow]:
     # A port's own addresses pass above this priority, its other Ethernet types below it.
-    for ethertype in (ARP, RARP, IPV4, IPV6):
+    # A second tag, behind the one that was taken off, would hide addresses.
+    for ethertype in (ARP, RARP, IPV4, IPV6, VLAN, SERVICE_VLAN):
         yield Flow(table=Table.ANTISPOOF, priority=Priority.REFUSE, match=Match.of((ETH_TYPE, ethertype)))
 
 

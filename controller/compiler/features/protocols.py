@@ -6,7 +6,9 @@ from __future__ import annotations
 IPV4 = 0x0800
 ARP = 0x0806
 RARP = 0x8035
+VLAN = 0x8100
 IPV6 = 0x86DD
+SERVICE_VLAN = 0x88A8
 
 ICMP = 1
 TCP = 6

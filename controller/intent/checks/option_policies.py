@@ -10,8 +10,23 @@ from controller.intent.checks.documents import field_of, pointer
 from controller.intent.checks.groups import check_group
 from controller.intent.checks.policies import check_priority
 from controller.intent.checks.rules import check_actions, check_packet
+from controller.intent.conditions import flows_of_policy, steer_of
+from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
-from controller.intent.model import NetworkSpec, Object, OptionDirection, OptionMatch, OptionPolicySpec
+from controller.intent.model import (
+    Direction,
+    Kind,
+    NetworkSpec,
+    Object,
+    OptionDirection,
+    OptionMatch,
+    OptionPolicySpec,
+    object_id,
+)
+
+MAX_FLOWS_OF_POLICY = 256
+MAX_FLOWS_OF_NETWORK = 10_000
+"In one direction, which is one table."
 
 
 def settle(intent: Intent, name: str, spec: OptionPolicySpec) -> OptionPolicySpec:
@@ -23,8 +38,11 @@ def settle(intent: Intent, name: str, spec: OptionPolicySpec) -> OptionPolicySpe
     _check_selectors(intent, network, spec)
     check_packet(spec.packet)
     check_actions(intent, network, spec)
+    _check_said_once(spec)
     settled = replace(spec, match=_settle_match(intent, network, spec.match))
+    _check_size(intent, name, settled)
     _check_alone(intent, name, settled)
+    _check_chain(intent, name, settled)
     return settled
 
 
@@ -50,6 +68,24 @@ def _check_selectors(intent: Intent, network: Object[NetworkSpec], spec: OptionP
             check_port(intent, network.name, port, pointer(side, "port"))
         if group is not None:
             check_group(intent, network, group, pointer(side, "group"))
+    if spec.direction is Direction.EGRESS and spec.to_group is not None:
+        reason = "where a packet is sent, of its destination only the MAC is known: say a port, or direction ingress"
+        raise Invalid("to-group-unknown", reason, pointer="/to/group")
+
+
+def _check_said_once(spec: OptionPolicySpec) -> None:
+    """Refuse conditions on what a selector is carried out with: a flow matches a field once."""
+    packet, ingress = spec.packet, spec.direction is Direction.INGRESS
+    if ingress and spec.from_port is not None and packet.source_mac is not None:
+        reason = "`from` says a port, and so its MAC"
+        raise Invalid("match-duplicate", reason, pointer="/match/source_mac")
+    if not ingress and spec.to_port is not None and packet.destination_mac is not None:
+        reason = "`to` says a port, and so its MAC"
+        raise Invalid("match-duplicate", reason, pointer="/match/destination_mac")
+    groups = [match for match in spec.match if (match.schema, match.field) == (IDENTITY, GROUP_FIELD)]
+    if spec.from_group is not None and groups:
+        at = pointer("match", "option", f"{IDENTITY}.{GROUP_FIELD}")
+        raise Invalid("match-duplicate", "`from` says a group, and so its identity", pointer=at)
 
 
 def _settle_match(
@@ -79,9 +115,36 @@ def _check_bits(match: OptionMatch, bits: int, at: str) -> None:
         raise Invalid("value-outside-mask", f"{match.value:#x} is not within {match.mask:#x}", pointer=at)
 
 
+def _check_size(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
+    own = flows_of_policy(spec)
+    if own > MAX_FLOWS_OF_POLICY:
+        reason = f"it is {own} flows: want at most {MAX_FLOWS_OF_POLICY}; fewer ranges of ports, or several policies"
+        raise Conflict("policy-too-large", reason, pointer="/match")
+    others = (
+        intent.option_policies[other].spec for other in intent.policies_of(spec.network) if other != name
+    )
+    flows = own + sum(flows_of_policy(other) for other in others if other.direction is spec.direction)
+    if flows > MAX_FLOWS_OF_NETWORK:
+        network = object_id(Kind.NETWORK, spec.network)
+        what = f"with it, {spec.direction} policies of {network} are {flows} flows"
+        reason = f"{what}: want at most {MAX_FLOWS_OF_NETWORK}"
+        raise Conflict("policy-too-large", reason, holder=network)
+
+
+def _check_chain(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
+    steer = steer_of(spec)
+    for port in () if steer is None else steer.ports:
+        other = intent.chain_through(port)
+        if other is not None and other != name:
+            holder = object_id(Kind.OPTION_POLICY, other)
+            reason = f"what port {port} sends on is of the chain of {holder}: a port is in one chain"
+            raise Conflict("chain-port-taken", reason, pointer="/actions", holder=holder)
+
+
 def _check_alone(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
     other = intent.policy_by_condition(spec)
     if other is None or other == name:
+        _check_shares_no_flow(intent, name, spec)
         return
     holder = intent.option_policies[other]
     same = (holder.spec.action, holder.spec.actions) == (spec.action, spec.actions)
@@ -92,3 +155,11 @@ def _check_alone(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
         pointer="" if same else "/action",
         holder=holder.id,
     )
+
+
+def _check_shares_no_flow(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
+    others = sorted(intent.policies_deciding(spec) - {name})
+    if others:
+        holder = object_id(Kind.OPTION_POLICY, others[0])
+        reason = f"{holder} decides some of the very same packets at priority {spec.priority}: give them different ones"
+        raise Conflict("policy-contradicts", reason, pointer="/priority", holder=holder)

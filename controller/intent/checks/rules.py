@@ -8,6 +8,7 @@ from typing import assert_never
 from controller.errors import Invalid
 from controller.intent.checks.documents import field_of, pointer
 from controller.intent.checks.policies import check_ports
+from controller.intent.conditions import ETHERTYPE, IPV4, IPV6, ethertypes_of, needs_ip, steer_of
 from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
@@ -15,6 +16,7 @@ from controller.intent.model import (
     InnerVlan,
     NetworkSpec,
     Object,
+    OptionDirection,
     OptionPolicySpec,
     OptionValue,
     PolicyAction,
@@ -34,11 +36,11 @@ from controller.intent.rules import (
     Strip,
 )
 
-IPV4, IPV6 = 0x0800, 0x86DD
-_ETHERTYPE = {4: IPV4, 6: IPV6}
-
 MAX_DSCP = 63
 MAX_QUEUE = 0xFFFFFFFE
+
+_MAX_MAC = (1 << 48) - 1
+_MAC_GROUP_BIT = 1 << 40
 
 MAX_CHAIN = 16
 "Ports of one service chain."
@@ -53,6 +55,8 @@ def check_packet(match: PacketMatch) -> None:
         ("ethertype", match.ethertype, 0xFFFF),
         ("protocol", match.protocol, 0xFF),
         ("dscp", match.dscp, MAX_DSCP),
+        ("source_mac", match.source_mac, _MAX_MAC),
+        ("destination_mac", match.destination_mac, _MAX_MAC),
     ):
         if value is not None and not 0 <= value <= most:
             raise Invalid("match-out-of-range", f"{value}: want 0 to {most}", pointer=pointer("match", name))
@@ -69,7 +73,7 @@ def _check_family(match: PacketMatch) -> None:
     for name, prefix in (("source", match.source), ("destination", match.destination)):
         if prefix is None:
             continue
-        wanted = _ETHERTYPE[prefix.version]
+        wanted = ETHERTYPE[prefix.version]
         if said is not None and said != wanted:
             reason = f"{prefix} is IPv{prefix.version}, the rest of the match is not"
             raise Invalid("match-contradicts", reason, pointer=pointer("match", name))
@@ -84,8 +88,26 @@ def check_actions(intent: Intent, network: Object[NetworkSpec], spec: OptionPoli
     """Refuse actions on what the network's packets do not carry, or that cannot be done where the policy is."""
     for position, action in enumerate(spec.actions):
         _check_action(intent, network, spec, action, pointer("actions", position))
-    if spec.action is PolicyAction.DROP and any(isinstance(action, Steer) for action in spec.actions):
+    if needs_ip(spec) and not {IPV4, IPV6}.issuperset(ethertypes_of(spec)):
+        reason = f"Ethernet type {spec.packet.ethertype:#06x} has no DSCP"
+        raise Invalid("actions-contradict", reason, pointer="/match/ethertype")
+    if steer_of(spec) is not None:
+        _check_detour(spec)
+
+
+def _check_detour(spec: OptionPolicySpec) -> None:
+    if spec.action is PolicyAction.DROP:
         raise Invalid("actions-contradict", "what is steered is not dropped", pointer="/action")
+    if spec.direction is not Direction.EGRESS:
+        reason = "packets are steered where they are sent: want direction egress, and `to` for where they go"
+        raise Invalid("steer-ingress-unsupported", reason, pointer="/direction")
+    if sum(isinstance(action, Steer) for action in spec.actions) > 1:
+        raise Invalid(
+            "actions-contradict", "a packet goes one way: one steer, of several ports", pointer="/actions"
+        )
+    if spec.packet.destination_mac is not None and spec.packet.destination_mac & _MAC_GROUP_BIT:
+        reason = "packets to many are not steered: they would come back to their sender"
+        raise Invalid("actions-contradict", reason, pointer="/match/destination_mac")
 
 
 def _check_action(
@@ -93,7 +115,7 @@ def _check_action(
 ) -> None:
     match action:
         case Stamp(to=to, value=value):
-            bits = _check_writable(intent, network, to, at + "/stamp")
+            bits = _check_writable(intent, network, spec, to, at + "/stamp")
             if not 0 <= value < 1 << bits:
                 raise Invalid(
                     "value-out-of-range", f"{value}: want 0 to {(1 << bits) - 1:#x}", pointer=at + "/stamp"
@@ -102,13 +124,13 @@ def _check_action(
             _check_stamp_from(intent, network, spec, to, source, at + "/stamp_from")
         case Copy(to=to, source=source_field):
             bits = _bits(intent, network, source_field, at + "/copy")
-            _check_wide_enough(intent, network, to, bits, at + "/copy")
+            _check_wide_enough(intent, network, spec, to, bits, at + "/copy")
         case Strip(schema=schema):
             _check_carried(network, schema, at + "/strip")
         case Mirror(port=port):
             _check_target(intent, network, port, at + "/mirror")
         case Steer():
-            _check_steer(intent, network, action, at + "/steer")
+            _check_steer(intent, network, spec, action, at + "/steer")
         case SetQueue(queue=queue):
             if not 0 <= queue <= MAX_QUEUE:
                 raise Invalid("queue-out-of-range", f"{queue}: want 0 to {MAX_QUEUE}", pointer=at + "/queue")
@@ -133,10 +155,12 @@ def _check_stamp_from(
     if source is PacketField.VLAN and network.spec.inner_vlan is not InnerVlan.STRIP:
         reason = f'network {network.name} takes no tagged frames: want "inner_vlan": "strip"'
         raise Invalid("vlan-forbidden", reason, pointer=at, holder=network.id)
-    _check_wide_enough(intent, network, to, _SOURCE_BITS[source], at)
+    _check_wide_enough(intent, network, spec, to, _SOURCE_BITS[source], at)
 
 
-def _check_steer(intent: Intent, network: Object[NetworkSpec], action: Steer, at: str) -> None:
+def _check_steer(
+    intent: Intent, network: Object[NetworkSpec], spec: OptionPolicySpec, action: Steer, at: str
+) -> None:
     if not 1 <= len(action.ports) <= MAX_CHAIN:
         raise Invalid(
             "chain-invalid", f"{len(action.ports)} ports: want 1 to {MAX_CHAIN}", pointer=at + "/ports"
@@ -152,22 +176,30 @@ def _check_steer(intent: Intent, network: Object[NetworkSpec], action: Steer, at
             reason = "a chain of ports needs a field of an option that keeps the position"
             raise Invalid("chain-without-position", reason, pointer=at + "/position")
         return
-    _check_wide_enough(intent, network, action.position, len(action.ports).bit_length(), at + "/position")
+    bits = len(action.ports).bit_length()
+    _check_wide_enough(intent, network, spec, action.position, bits, at + "/position")
 
 
 def _check_wide_enough(
-    intent: Intent, network: Object[NetworkSpec], to: FieldName, bits: int, at: str
+    intent: Intent, network: Object[NetworkSpec], spec: OptionPolicySpec, to: FieldName, bits: int, at: str
 ) -> None:
-    width = _check_writable(intent, network, to, at)
+    width = _check_writable(intent, network, spec, to, at)
     if width < bits:
         raise Invalid("field-too-narrow", f"{to} has {width} bits: want {bits}", pointer=at)
 
 
-def _check_writable(intent: Intent, network: Object[NetworkSpec], to: FieldName, at: str) -> int:
+def _check_writable(
+    intent: Intent, network: Object[NetworkSpec], spec: OptionPolicySpec, to: FieldName, at: str
+) -> int:
     if to.schema == IDENTITY:
         reason = f"{IDENTITY} says the group of the sender: no policy writes it"
         raise Invalid("option-reserved", reason, pointer=at)
-    return _bits(intent, network, to, at)
+    bits = _bits(intent, network, to, at)
+    received = intent.option_schemas[to.schema].spec.direction is OptionDirection.RECEIVE
+    if received and spec.direction is Direction.EGRESS:
+        reason = f"{to.schema} comes from others: nothing of ours sends it"
+        raise Invalid("option-receive-only", reason, pointer=at)
+    return bits
 
 
 def _bits(intent: Intent, network: Object[NetworkSpec], name: FieldName, at: str) -> int:

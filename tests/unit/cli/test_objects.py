@@ -62,7 +62,7 @@ def test_apply_names_each_refusal_and_applies_the_rest(run, served):
     created = ["host/hv1", "option-schema/context", "network/red"]
     assert answer.stdout.splitlines() == [f"{name} created" for name in created]
     network, port = answer.stderr.splitlines()
-    assert network == "Error: <stdin>, document 3, network/blue: /vni: 0: want 1 to 16777215"
+    assert network == "Error: <stdin>, document 3, network/blue: /vni: 0: want 1 to 12582911"
     assert port == "Error: <stdin>, document 4, port/web1: /network: there is no network blue"
     assert sorted(served.backend.intent.networks) == ["red"]
 
@@ -89,7 +89,7 @@ def test_apply_takes_plurals(run):
 def test_apply_tells_a_refusal_with_its_place(run, served):
     answer = run("apply", "-f", "-", text=TOPOLOGY.replace("vni: 100", "vni: 0"))
     assert answer.exit_code == 1
-    for part in ("document 3", "network/blue", "/vni", "want 1 to 16777215"):
+    for part in ("document 3", "network/blue", "/vni", "want 1 to 12582911"):
         assert part in answer.output
     assert not served.backend.intent.ports
     assert "context" in served.backend.intent.option_schemas

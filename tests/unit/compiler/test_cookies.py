@@ -74,17 +74,20 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "LOCAL": 7,
         "POLICY": 8,
         "POLICY_DEFAULT": 9,
+        "DIRECT": 16,
+        "SERVICE": 17,
         "TARGET": 19,
         "FIREWALL": 20,
         "GROUP_POLICY": 21,
         "PORT_GROUP": 22,
+        "ARRIVAL": 24,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8
 
 
 def test_priorities_leave_room_for_policies() -> None:
-    assert Priority.POLICY + 2 * MAX_POLICY_PRIORITY + 1 <= MAX_PRIORITY
+    assert Priority.POLICY + 2 * MAX_POLICY_PRIORITY + 1 < Priority.CHAIN <= MAX_PRIORITY
     assert Priority.POLICY > Priority.POLICY_DEFAULT > Priority.MISS
     assert list(Table) == sorted(Table)
     assert TUNNEL_OFPORT < 0xFF00

@@ -39,6 +39,7 @@ from tests.builders import (
     policy,
     port,
     put,
+    rolled_out,
     schema,
 )
 
@@ -83,6 +84,8 @@ def options_and_policies(fabric: Fabric) -> None:
         put("context", schema(1)),
         put("trace", schema(2, length=8)),
         put("blue", network(100, "context", "trace", values={"context.zone": 7})),
+        rolled_out("blue", "context"),
+        rolled_out("blue", "trace"),
         put("web1", port("blue", 1, "10.0.0.1", values={"context.tier": 2})),
         put("tier2-only", policy("blue", {"context.tier": (2, 0xFF)}, to_port="db1")),
         put("no-zone-9", drop_policy("blue", {"context.zone": (9, 0xFFFF)}, priority=200)),
@@ -95,9 +98,21 @@ def option_firewall(fabric: Fabric) -> None:
         put("context", schema(1)),
         put("trace", schema(2, length=8)),
         put("blue", network(100, "context")),
+        rolled_out("blue", "context"),
         put("red", network(200)),
         put("red1", port("red", 4)),
         bind("red1", "hv2"),
+    )
+
+
+def options_on_their_way(fabric: Fabric) -> None:
+    two_hosts_one_network(fabric)
+    fabric.do(
+        put("context", schema(1)),
+        put("trace", schema(2, length=8)),
+        put("blue", network(100, "trace")),
+        rolled_out("blue", "trace"),
+        put("blue", network(100, "context")),
     )
 
 
@@ -142,6 +157,7 @@ SCENARIOS = (
     two_hosts_one_network,
     options_and_policies,
     option_firewall,
+    options_on_their_way,
     ipv6_underlay,
     groups_and_policies,
 )

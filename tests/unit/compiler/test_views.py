@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-from controller.compiler.views import network_view, policy_view, port_view, tlv_map
+from controller.compiler.policy_views import policy_view
+from controller.compiler.views import network_view, port_view, tlv_map
 from controller.intent.intent import Intent
+from controller.intent.model import PolicyAction
 from ovs_geneve.openflow.fields import tun_metadata
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.builders import after, host, network, policy, port, put, schema
@@ -47,8 +49,8 @@ def test_conditions_on_one_option_are_one_match() -> None:
         (tun_metadata(0, 4), 0x02001000, 0xFF00F000),
         (tun_metadata(1, 8), 1 << 56, 1 << 56),
     )
-    assert view.allow
-    assert view.to_port_key is None
+    assert view.verdict is PolicyAction.ALLOW
+    assert view.to_port is None
 
 
 def test_tlv_map_has_every_schema_used_or_not() -> None:

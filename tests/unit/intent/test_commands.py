@@ -38,7 +38,7 @@ ACCEPTED = [
     put("h", host("192.0.2.9", tunables=Tunables(ttl="inherit", tos="inherit"))),
     put("hv2", host("192.0.2.9")),
     put("n", network(1)),
-    put("n", network((1 << 24) - 1)),
+    put("n", network((3 << 22) - 1)),
     put("n", network(None, "context", "spare", values={"context.tier": 255, "context.zone": 0})),
     put("red", network(200)),
     put("red", network(200, "spare", "context")),
