@@ -24,6 +24,7 @@ from controller.compiler.compile import recompute
 from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
+from controller.drop_log import DropLog
 from controller.errors import SetupError
 from controller.events import Event, EventLog
 from controller.guard.guard import Guard
@@ -201,6 +202,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         reconciler.start(service.intent)
         keeper = None
         events = EventLog()
+        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        packets.register(Punt.DROP_LOG, refused)
         guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
@@ -296,6 +299,7 @@ def _connect(
     service.on_change = changed
     reconciler.on_progress = progressed
     reconciler.on_host = recorder.look_again
+    reconciler.records_hosts = True
     if keeper is not None:
         keeper.on_peers = peers_changed
 
