@@ -107,6 +107,10 @@ class ControllerProcess:
         said = self.reconciler.conditions(held)
         return (*said, *self._guard.conditions(held.name)) if held.kind is Kind.HOST else said
 
+    def guards(self, host: str) -> bool:
+        """Tell whether a host's datapath is watched for bad options."""
+        return self._guard.guards(host)
+
     def events(self, since: int, limit: int) -> tuple[Event, ...]:
         """Return what happened after an event, oldest first."""
         return self._events.since(since, limit)

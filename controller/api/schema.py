@@ -253,6 +253,8 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     lint: list[FindingView] | UnsetType = UNSET
     "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
+    guarded: bool | UnsetType = UNSET
+    "Of a host: whether its datapath is watched for drops that bad options leave behind."
     progress: ProgressView | UnsetType = UNSET
     rollouts: list[RolloutStateView] | UnsetType = UNSET
     "Of a network: options on their way in or out."
