@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     "Open vSwitch dropped good packets of a peer together with bad ones; the guard took that drop out."
     CANNOT_HEAL = "cannot-heal"
     "The guard could not do what it had to."
+    ROLLOUT = "rollout"
+    "An option moved on, on its way into a network or out of it, or waits for a host."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Event:
     "Seconds since 1970."
     kind: EventKind
     host: str
-    "Where it was seen."
+    "Where it was seen; empty where it is about a network as a whole."
     peer: str = ""
     "Who caused it: a host, or its address."
     network: str = ""
