@@ -26,7 +26,7 @@ from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.drop_log import DropLog
 from controller.errors import SetupError
-from controller.events import Event, EventLog
+from controller.events import Event, EventKind, EventLog
 from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
@@ -44,6 +44,7 @@ from controller.reconciler.status import Condition, HostProgress, Work
 from controller.rollout.hosts import RolloutHosts
 from controller.rollout.probing import ProbedCanary
 from controller.rollout.runner import Rollouts
+from controller.rollout.telling import describe
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
@@ -209,7 +210,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             sight.shared = keeper
             stack.push_async_callback(keeper.stop)
-        _connect(service, reconciler, rollouts, recorder, keeper)
+        _connect(service, reconciler, rollouts, recorder, events, keeper)
         for name, work in (
             ("binder", binder.run()),
             ("rollouts", rollouts.run()),
@@ -275,6 +276,7 @@ def _connect(
     reconciler: Reconciler,
     rollouts: Rollouts,
     recorder: Recorder,
+    events: EventLog,
     keeper: Keeper | None,
 ) -> None:
     """Have everybody told of what moves: the intent, bridges, other controllers."""
@@ -282,6 +284,8 @@ def _connect(
     def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
         reconciler.intent_changed(before, after, changes)
         rollouts.intent_changed(changes)
+        for network, message in filter(None, map(describe, changes)):
+            events.add(EventKind.ROLLOUT, host="", network=network, message=message, now=time.time())
         if keeper is not None:
             if any(change.kind is Kind.HOST for change in changes):
                 keeper.declare(_revisions(after))

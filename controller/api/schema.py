@@ -360,7 +360,7 @@ class EventView(Struct, kw_only=True):
     first: Annotated[str, Meta(description="When it happened first, RFC 3339.")]
     last: str
     kind: Annotated[str, Meta(examples=["bad-options", "peer-cut-off"])]
-    host: Annotated[str, Meta(description="Where it was seen.")]
+    host: Annotated[str, Meta(description="Where it was seen; empty: about the network as a whole.")]
     peer: Annotated[str, Meta(description="Who caused it: a host, or its address.")]
     network: str
     message: str

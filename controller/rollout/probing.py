@@ -31,7 +31,8 @@ def outcome_of(results: Iterable[model.Result], schema: str) -> Outcome:
     outcome = Outcome(verdict=Verdict.NOT_PROBED, reason="the two hosts have nothing to probe")
     for result in results:
         way = f"{result.leg.source} to {result.leg.destination}"
-        if result.verdict is model.Verdict.SKIPPED:
+        # Where nothing arrives without the option either, it is not the option that is wrong.
+        if result.verdict in (model.Verdict.SKIPPED, model.Verdict.UNREACHABLE):
             return Outcome(verdict=Verdict.NOT_PROBED, reason=f"{way}: {result.reason}")
         if result.verdict.failed:
             return Outcome(verdict=Verdict.FAILED, reason=f"{way}: {_problem(result, schema)}")
