@@ -295,6 +295,7 @@ def _connect(
     service.on_change = changed
     reconciler.on_progress = progressed
     reconciler.on_host = recorder.look_again
+    reconciler.records_hosts = True
     if keeper is not None:
         keeper.on_peers = peers_changed
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.compiler.parts import Part, PartKind, Situation, selected_port
+from controller.compiler.parts import Part, PartKind, Situation
+from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
 from controller.intent.intent import Intent
 from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
@@ -144,6 +145,7 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     # Every other network refuses the option from now on, or has it to refuse no more.
     for network in ("", *new.networks):
         yield Part(PartKind.FIREWALL, network)
+        yield Part(PartKind.TARGET, network)
 
 
 def _local_group(port: str, situation: Situation) -> Iterator[Part]:

@@ -38,13 +38,13 @@ from controller.compiler.fragments import (
 )
 from controller.compiler.group_views import group_policy_view, group_view
 from controller.compiler.groups import GroupPurpose
-from controller.compiler.policy_views import group_match, hop_view, policy_view
+from controller.compiler.policy_defaults import network_defaults, port_defaults, selected_port
+from controller.compiler.policy_views import hop_view, policy_view
 from controller.compiler.seats import Seat, Seats
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import (
     NetworkView,
     group_of,
-    identity_of,
     network_view,
     option_field,
     port_view,
@@ -57,16 +57,13 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     Address,
     Change,
-    Direction,
     Kind,
     NetworkSpec,
     Object,
-    OptionPolicySpec,
     OptionSchemaSpec,
-    PolicyAction,
     PortSpec,
 )
-from ovs_geneve.openflow.flow import Flow
+from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.values import Vni
 
 
@@ -248,7 +245,7 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     flows = seal_flows(flood.flows(view), Feature.FLOOD, network.key)
     yield layer, Fragment(FragmentId(Feature.FLOOD, network.name), flows)
     defaults = seal_flows(
-        _network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
+        network_defaults(intent, network, view), Feature.POLICY_DEFAULT, network.key, view.salt
     )
     if defaults.ends:
         yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
@@ -323,7 +320,7 @@ def _port_policies(
     intent: Intent, port: Object[PortSpec], network: NetworkView, here: Layer
 ) -> Iterator[Placed]:
     """Yield what the host of a port has because policies name it: the rest refused, what it passes on."""
-    defaults = seal_flows(_port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
+    defaults = seal_flows(port_defaults(intent, port, network), Feature.POLICY_DEFAULT, port.key)
     if defaults.ends:
         yield here, Fragment(FragmentId(Feature.POLICY_DEFAULT, port.name), defaults)
     hop = hop_view(intent, port, network)
@@ -372,27 +369,34 @@ def _target(part: Part, situation: Situation) -> Iterator[Placed]:
     block = seal_flows(
         gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
     )
+    # What is refused goes to hosts by their ports of a network: these have none of it.
+    refused = _refused_options(situation, network)
     for host in target.hosts:
         if situation.serves(host):
             here = shared_layer(LayerKind.HOST, host)
             yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+            yield here, Fragment(FragmentId(Feature.FIREWALL, network.name), refused)
 
 
 def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
-    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     if not part.name:
+        schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
         yield from _option_watch(schemas[:1])
         return
     network = situation.intent.networks.get(part.name)
     if network is None or not situation.served_hosts_of(part.name):
         return
-    view = situation.network(part.name)
+    layer = shared_layer(LayerKind.NETWORK, network.name)
+    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), _refused_options(situation, network))
+
+
+def _refused_options(situation: Situation, network: Object[NetworkSpec]) -> Block:
+    view = situation.network(network.name)
     carried = {schema.name for schema in view.options}
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     others = [schema for schema in schemas if schema.name not in carried]
     flows = option_firewall.flows(view.vni, map(option_field, others))
-    block = seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
-    layer = shared_layer(LayerKind.NETWORK, network.name)
-    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), block)
+    return seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
 
 
 def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed]:
@@ -438,47 +442,6 @@ _PRODUCERS = {
     PartKind.GROUP_POLICY: _group_policy,
     PartKind.PORT_GROUP: _port_group,
 }
-
-
-def selected_port(spec: OptionPolicySpec) -> str | None:
-    """Return the port that a policy selects: it is on that port's host alone."""
-    return spec.from_port if spec.direction is Direction.EGRESS else spec.to_port
-
-
-def _selected_group(spec: OptionPolicySpec) -> str | None:
-    return spec.from_group if spec.direction is Direction.EGRESS else spec.to_group
-
-
-def _network_defaults(intent: Intent, network: Object[NetworkSpec], view: NetworkView) -> Iterator[Flow]:
-    """Yield what refuses the rest of a network's packets, or of those of a group in it."""
-    specs = (intent.option_policies[name].spec for name in intent.policies_of(network.name))
-    selected = {
-        (spec.direction, _selected_group(spec))
-        for spec in specs
-        if spec.action is PolicyAction.ALLOW and selected_port(spec) is None
-    }
-    for direction, group in sorted(selected, key=repr):
-        if group is None:
-            yield from policy.default_flows(view.vni, direction, ())
-        elif direction is Direction.INGRESS:
-            terms = policy.selects_destination_group(identity_of(intent, group))
-            yield from policy.default_flows(view.vni, direction, terms)
-        elif (match := group_match(intent, group, view)) is not None:
-            yield from policy.default_flows(view.vni, direction, (match,))
-
-
-def _port_defaults(intent: Intent, port: Object[PortSpec], network: NetworkView) -> Iterator[Flow]:
-    for direction in Direction:
-        names = {*intent.policies_to(port.name), *intent.policies_from(port.name)}
-        specs = [intent.option_policies[name].spec for name in names]
-        if any(
-            spec.action is PolicyAction.ALLOW
-            and spec.direction is direction
-            and selected_port(spec) == port.name
-            for spec in specs
-        ):
-            terms = policy.selects_port(direction, port.key)
-            yield from policy.default_flows(network.vni, direction, terms)
 
 
 def _reachable(endpoints: Iterable[Address], families: frozenset[int]) -> Address | None:

@@ -31,6 +31,7 @@ from controller.intent.model import (
     PortSpec,
     object_id,
 )
+from controller.intent.overlaps import Trouble, finding_of
 from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
@@ -65,6 +66,8 @@ class Reconciler:
         "Called when a bridge of ours acknowledged something, was read, or went."
         self.on_host: Callable[[str], None] = _ignore_host
         "Called with a host whose bridge answered, or whose database told something."
+        self.records_hosts = False
+        "Somebody records what hosts can do: then one counts as programmed only once that is stored, for who waits."
         self._served: frozenset[str] | None = None
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
@@ -90,6 +93,9 @@ class Reconciler:
             if change.new is not None and change.name not in self.programmers:
                 self.programmers[change.name] = self._programmer(change.name)
         self._enqueue(pending, len(changes))
+        for change in changes:
+            if change.kind is Kind.CAPABILITY:
+                self._wake_waiters(change.name)
         for change in hosts:
             self._follow_host(change)
         for host in self._mtus.follow(after, changes):
@@ -225,12 +231,16 @@ class Reconciler:
         if held.kind is Kind.HOST:
             report = self.report(held.name)
             programmed = status.bridge_programmed(self.programmers.get(held.name))
+            if self._is_unrecorded(held.name):
+                programmed = status.recorded_too(programmed)
             return status.ACCEPTED, status.connected(report), status.provisioned(report), programmed
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if held.kind is Kind.OPTION_POLICY:
+            return status.ACCEPTED, self._effective(held.name), programmed
         if held.kind is Kind.POLICY:
             shadow = shadow_of(self.compiler.intent, held.name)
             return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
@@ -239,6 +249,12 @@ class Reconciler:
             rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]
             return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
+
+    def _effective(self, option_policy: str) -> Condition:
+        found = finding_of(self.compiler.intent, option_policy)
+        if found is not None and found.trouble is Trouble.CONFLICT:
+            return status.contested(found.other)
+        return status.effective(None if found is None else found.other)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -274,7 +290,13 @@ class Reconciler:
             return elsewhere is not None and elsewhere.is_behind(host, revision)
         if programmer.refusal_of(object_key):
             return False
+        declared = self.compiler.intent.hosts.get(host)
+        if declared is not None and declared.key == object_key and self._is_unrecorded(host):
+            return True
         return status.is_behind(programmer, revision)
+
+    def _is_unrecorded(self, host: str) -> bool:
+        return self.records_hosts and host not in self.compiler.intent.capabilities
 
     def _elsewhere(self, host: str) -> Peers | None:
         """Return whom to ask about a host that another controller serves; None for one of ours, or nobody's."""

@@ -126,6 +126,12 @@ def effective(shadow: str | None) -> Condition:
     return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
 
 
+def contested(other: str) -> Condition:
+    """Say that a policy meets another one of its rank, so that a switch may take either for some packets."""
+    message = f"{other} does something else with some of its packets at the same priority"
+    return Condition(type="Effective", status=Truth.UNKNOWN, reason="Conflict", message=message)
+
+
 def connected(report: HostReport) -> Condition:
     """Say whether a host's OVSDB answers."""
     if report.state is LinkState.CONNECTED:
@@ -181,6 +187,13 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
         )
         return _not("Programmed", "NotSupported", message)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def recorded_too(done: Condition) -> Condition:
+    """Say that a host is programmed only once it is recorded what it can do: admission asks for that."""
+    if done.status is not Truth.TRUE:
+        return done
+    return _not("Programmed", "Pending", "what it can do is not recorded yet")
 
 
 def taken_message(programmer: Programmer) -> str:
