@@ -122,7 +122,7 @@ def _protection(towards: Terms, *, log: bool) -> Iterator[Flow]:
     for icmp_type in (ROUTER_SOLICITATION, MLDV2_REPORT) if log else ():
         # Every IPv6 stack says these to everybody, again and again: they would be all that is told.
         match = Match.of(*towards, *discovery, (ICMPV6_TYPE, icmp_type))
-        yield Flow(table=Table.GROUPS, priority=Priority.POLICY_DEFAULT + 1, match=match)
+        yield Flow(table=Table.GROUPS, priority=Priority.DEFAULT_EXCEPTION, match=match)
     # Questions to all are answered from the port table; those to one, and the answers, pass between the two alone.
     passing: tuple[Terms, ...] = (
         ((ETH_TYPE, ARP),),
