@@ -28,6 +28,7 @@ NAMES = (
     "rest",
     "restart",
     "dataplane",
+    "verify",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     "Open vSwitch dropped good packets of a peer together with bad ones; the guard took that drop out."
     CANNOT_HEAL = "cannot-heal"
     "The guard could not do what it had to."
+    DENIED = "denied"
+    "A policy between groups refused packets, and tells of it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from controller.compiler.compile import recompute
 from controller.compiler.cookies import Feature
 from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
+from controller.drop_log import DropLog
 from controller.errors import SetupError
 from controller.events import Event, EventLog
 from controller.guard.guard import Guard
@@ -41,6 +42,7 @@ from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.recorder import Recorder
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.rollout.hosts import RolloutHosts
+from controller.rollout.probing import ProbedCanary
 from controller.rollout.runner import Rollouts
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
@@ -69,17 +71,17 @@ class ControllerProcess:
         binder: Binder,
         reconciler: Reconciler,
         hosts: HostDatabases,
+        rollouts: Rollouts,
         prober: Prober,
         guard: Guard,
         events: EventLog,
-        rollouts: Rollouts,
     ) -> None:
         self._service = service
         self._binder = binder
         self._hosts = hosts
+        self._rollouts = rollouts
         self._guard = guard
         self._events = events
-        self._rollouts = rollouts
         self.reconciler = reconciler
         self.prober = prober
 
@@ -190,12 +192,15 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         sight = RolloutHosts(reconciler)
         clock = asyncio.get_running_loop().time
         rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
+        rollouts.canary = ProbedCanary(prober)
         recorder = Recorder(lambda: service.intent, reconciler.programmers, reconciler.report, service.submit)
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
-        events = EventLog()
-        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         keeper = None
+        events = EventLog()
+        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        packets.register(Punt.DROP_LOG, refused)
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             sight.shared = keeper
@@ -211,7 +216,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         if keeper is not None:
             keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, prober, guard, events, rollouts)
+        yield ControllerProcess(service, binder, reconciler, hosts, rollouts, prober, guard, events)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -290,6 +295,7 @@ def _connect(
     service.on_change = changed
     reconciler.on_progress = progressed
     reconciler.on_host = recorder.look_again
+    reconciler.records_hosts = True
     if keeper is not None:
         keeper.on_peers = peers_changed
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ovs_geneve.errors import ConnectionLost
@@ -58,6 +59,8 @@ async def call(socket: Path, commands: Sequence[Command]) -> list[Reply]:
                 return await _replies(reader, len(commands))
             finally:
                 writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         raise ConnectionLost(f"{socket}: {error or 'no answer'}") from error
 

@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import blake2b
+from ipaddress import IPv4Address
 from struct import Struct
 
 from benchmarks.rig.children import Answer, answer_for_ever
+from benchmarks.rig.tunnels import Tunnels
 from ovs_geneve.openflow.bundle import BundleControl
 from ovs_geneve.openflow.messages import MessageType, encode_hello, encode_message
 from ovs_geneve.openflow.template import OFPFC_DELETE_STRICT, GroupCommand, message_key
@@ -49,6 +52,8 @@ class FakeSwitch(asyncio.Protocol):
         self._heard: list[bytes] | None = [] if watched else None
         "All that came over this connection, where the switch is watched: to look at it at once would take too long."
         self.on_commit: Callable[[], None] | None = None
+        self.on_packet: Callable[[bytes], None] = _drop
+        "Gets the packet-outs."
         self._port = port
         self._transport: asyncio.Transport | None = None
         self._dialling: asyncio.Task[None] | None = None
@@ -79,6 +84,11 @@ class FakeSwitch(asyncio.Protocol):
         """Hang up, forget everything and come back, as a vswitchd that is killed."""
         if self._transport is not None:
             self._transport.abort()
+
+    def send(self, message: bytes) -> None:
+        """Send a message that nobody asked for."""
+        if self._transport is not None:
+            self._transport.write(message)
 
     def stick(self, sticks: bool) -> None:
         """Read no more from the next flow on, or go on."""
@@ -133,6 +143,9 @@ class FakeSwitch(asyncio.Protocol):
                 return [encode_message(MessageType.BARRIER_REPLY, xid=xid)]
             case MessageType.BUNDLE_CONTROL:
                 return [self._control(xid, message)]
+            case MessageType.PACKET_OUT:
+                self.on_packet(message)
+                return []
             case MessageType.ECHO_REQUEST:
                 return [encode_message(MessageType.ECHO_REPLY, message[8:], xid=xid)]
             case MessageType.FEATURES_REQUEST:
@@ -172,6 +185,10 @@ class FakeSwitch(asyncio.Protocol):
         return held
 
 
+def _drop(_message: bytes) -> None:
+    """Do what a switch does with a packet that no flow takes."""
+
+
 def _hold(held: dict[bytes, bytes], message: bytes) -> None:
     if message[1] == MessageType.FLOW_MOD:
         key = message_key(message)
@@ -203,6 +220,14 @@ class Switches:
             switch = self._switches[dpid] = FakeSwitch(dpid, port, watched=dpid in watched)
             switch.dial()
         return {"switches": len(dpids)}
+
+    async def join(self, endpoints: dict[str, str]) -> Answer:
+        """Let switches reach each other through tunnels; given are their endpoints, by dpid."""
+        found = {IPv4Address(address): self._switches[int(dpid)] for dpid, address in endpoints.items()}
+        tunnels = Tunnels({address: switch.send for address, switch in found.items()})
+        for address, switch in found.items():
+            switch.on_packet = partial(tunnels.carry, address)
+        return {"joined": len(found)}
 
     async def counts(self) -> Answer:
         """Count what all switches got."""
@@ -259,7 +284,18 @@ class Switches:
 async def main() -> None:
     """Answer questions by the names of the methods of `Switches`."""
     switches = Switches()
-    names = ("start", "counts", "count", "held", "restart", "stick", "keep_restarting", "rounds", "rest")
+    names = (
+        "start",
+        "join",
+        "counts",
+        "count",
+        "held",
+        "restart",
+        "stick",
+        "keep_restarting",
+        "rounds",
+        "rest",
+    )
     await answer_for_ever({name: getattr(switches, name) for name in names})
 
 

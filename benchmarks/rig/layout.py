@@ -85,7 +85,7 @@ class Layout:
         keys = (ObjectKey(number) for number in count(1))
         yield Object(kind=Kind.OPTION_SCHEMA, name=_SCHEMA, key=next(keys), spec=_schema(), revision=1)
         for number in range(self.hosts):
-            host = HostSpec(endpoints=(IPv4Address(_FIRST_ENDPOINT + number),))
+            host = HostSpec(endpoints=(endpoint_of(number),))
             yield Object(kind=Kind.HOST, name=host_name(number), key=next(keys), spec=host, revision=1)
         for number, members in enumerate(self.seating()):
             value = OptionValue(schema=_SCHEMA, field="tier", value=number % 256)
@@ -125,6 +125,11 @@ class Layout:
 
 def host_name(number: int) -> str:
     return f"h{number:04}"
+
+
+def endpoint_of(number: int) -> IPv4Address:
+    """Return a host's tunnel endpoint."""
+    return IPv4Address(_FIRST_ENDPOINT + number)
 
 
 def dpid_of(host: str) -> int:

@@ -36,7 +36,7 @@ def declared_layouts(schemas: IO[str] | None, server: str | None) -> tuple[Optio
 
 
 def carried_layouts(network: str, schemas: IO[str] | None, server: str | None) -> Carried:
-    """Return what packets of a network carry, in the order in which OVS sends it.
+    """Return what our senders put on packets of a network, in the order in which OVS writes it.
 
     A file says nothing of slots: there they are taken to be given in the order of its schemas, which is what an
     empty controller does.
@@ -49,8 +49,12 @@ def carried_layouts(network: str, schemas: IO[str] | None, server: str | None) -
     if found is None:
         raise click.ClickException(f"there is no network {network}")
     options = found.get("options") or ()
-    layouts = _layouts(one for one in documents if one[0] == "option-schema")
-    return Carried(found.get("vni"), tuple(layout for layout in layouts if layout.name in options))
+    schemas_sent = (
+        (kind, name, document)
+        for kind, name, document in documents
+        if kind == "option-schema" and name in options and document.get("direction") != "receive"
+    )
+    return Carried(found.get("vni"), tuple(_layouts(schemas_sent)))
 
 
 class _NoAnswer(click.ClickException):

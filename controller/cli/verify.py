@@ -22,6 +22,9 @@ _EVERY = 0.1
 _ROOMY = 8
 "Hosts up to which a cell has room for the round trip."
 
+_LINES = 50
+"Faults that are explained."
+
 _COLOURS = {
     Verdict.OK: "green",
     Verdict.LOSSY: "yellow",
@@ -131,11 +134,16 @@ def matrix(proofs: Iterable[Proof]) -> Matrix:
 
 
 def explained(proofs: Iterable[Proof]) -> Iterator[str]:
-    """Yield a line for each proof that is not well."""
-    for proof in proofs:
-        if proof["verdict"] != Verdict.OK:
-            ends = f"{proof['source']} -> {proof['destination']}"
-            yield f"{proof['verdict']}: {proof['network']}, {ends} over {proof['underlay']}: {proof['reason']}"
+    """Yield a line for each proof that is not well, and the host that they have in common, if there is one."""
+    wrong = [proof for proof in proofs if proof["verdict"] != Verdict.OK]
+    for proof in wrong[:_LINES]:
+        ends = f"{proof['source']} -> {proof['destination']}"
+        yield f"{proof['verdict']}: {proof['network']}, {ends} over {proof['underlay']}: {proof['reason']}"
+    if len(wrong) > _LINES:
+        yield f"and {len(wrong) - _LINES} more: -o json tells all"
+    pairs = {frozenset((proof["source"], proof["destination"])) for proof in wrong}
+    if len(pairs) > 1 and (common := frozenset.intersection(*pairs)):
+        yield f"all of these have {', '.join(common)} at one end"
 
 
 def _print_matrix(console: Console, network: str, cells: Matrix) -> None:

@@ -58,6 +58,8 @@ class Feature(IntEnum):
     "A policy between groups."
     PORT_GROUP = 22
     "What a group of ports has in a network beside them."
+    ARRIVAL = 24
+    "Options on their way into a network."
 
 
 class CookieParts(NamedTuple):

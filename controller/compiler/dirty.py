@@ -50,6 +50,7 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
         case Kind.ROLLOUT:
             if _effect(change.old) != _effect(change.new):
                 yield from _network(_network_of_rollout(change), old, situation)
+            yield Part(PartKind.NETWORK, _network_of_rollout(change))
         case Kind.POLICY:
             yield from _parts_between((change.name,), old, new)
         case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
@@ -123,7 +124,7 @@ def _network(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
 
 
 def _effect(rollout: AnyObject | None) -> tuple[bool, bool]:
-    """Return what a rollout does to the flows of its network; a stage or a reason may change nothing."""
+    """Return what a rollout does to the flows of a network's ports; a stage or a reason may change nothing."""
     if rollout is None:
         return False, False
     assert isinstance(rollout.spec, RolloutSpec)
@@ -144,6 +145,7 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     # Every other network refuses the option from now on, or has it to refuse no more.
     for network in ("", *new.networks):
         yield Part(PartKind.FIREWALL, network)
+        yield Part(PartKind.TARGET, network)
 
 
 def _local_group(port: str, situation: Situation) -> Iterator[Part]:
@@ -151,6 +153,24 @@ def _local_group(port: str, situation: Situation) -> Iterator[Part]:
     seat = situation.seats.of(port)
     if seat is not None:
         yield Part(PartKind.LOCAL_GROUP, seat.network, seat.host)
+
+
+def _group(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
+    new = situation.intent
+    for port in {*old.members_of(name), *new.members_of(name)}:
+        yield from _port(port)
+        yield from _local_group(port, situation)
+    yield from _parts_between({*old.policies_of_group(name), *new.policies_of_group(name)}, old, new)
+
+
+def _parts_between(policies: Iterable[str], old: Intent, new: Intent) -> Iterator[Part]:
+    """Yield what policies between groups are compiled to: themselves, and what each group has beside them."""
+    for name in policies:
+        yield Part(PartKind.GROUP_POLICY, name)
+        held = (intent.policies[name].spec for intent in (old, new) if name in intent.policies)
+        for spec in held:
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.to_group)
+            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.from_group or "")
 
 
 def _policies_selecting(port: str, intent: Intent) -> Iterator[Part]:
@@ -175,24 +195,6 @@ def _policies_of_group(group: str, old: Intent, new: Intent) -> Iterator[Part]:
         for policy in intent.option_policies_of_group(group):
             yield Part(PartKind.POLICY, policy)
             yield Part(PartKind.NETWORK, intent.option_policies[policy].spec.network)
-
-
-def _group(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
-    new = situation.intent
-    for port in {*old.members_of(name), *new.members_of(name)}:
-        yield from _port(port)
-        yield from _local_group(port, situation)
-    yield from _parts_between({*old.policies_of_group(name), *new.policies_of_group(name)}, old, new)
-
-
-def _parts_between(policies: Iterable[str], old: Intent, new: Intent) -> Iterator[Part]:
-    """Yield what policies between groups are compiled to: themselves, and what each group has beside them."""
-    for name in policies:
-        yield Part(PartKind.GROUP_POLICY, name)
-        held = (intent.policies[name].spec for intent in (old, new) if name in intent.policies)
-        for spec in held:
-            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.to_group)
-            yield Part(PartKind.PORT_GROUP, spec.network, group=spec.from_group or "")
 
 
 def _policy(change: Change) -> Iterator[Part]:

@@ -16,6 +16,7 @@ from controller.compiler import port_flows
 from controller.compiler.buckets import EncodedBucket, seal_group, to_host, to_port
 from controller.compiler.cookies import Feature
 from controller.compiler.features import (
+    arrival,
     direct,
     flood,
     groups,
@@ -57,10 +58,12 @@ from controller.intent.model import (
     Address,
     Change,
     Kind,
+    NetworkSpec,
     Object,
     OptionSchemaSpec,
     PortSpec,
 )
+from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.values import Vni
 
 
@@ -246,6 +249,10 @@ def _network(part: Part, situation: Situation) -> Iterator[Placed]:
     )
     if defaults.ends:
         yield layer, Fragment(FragmentId(Feature.POLICY_DEFAULT, network.name), defaults)
+    arriving = [(slot_of(one), option_field(one)) for one in view.arriving]
+    if arriving:
+        block = seal_flows(arrival.flows(view.vni, arriving), Feature.ARRIVAL, network.key, view.salt)
+        yield layer, Fragment(FragmentId(Feature.ARRIVAL, network.name), block)
 
 
 def _remote_group(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -362,27 +369,34 @@ def _target(part: Part, situation: Situation) -> Iterator[Placed]:
     block = seal_flows(
         gwlb.flows(Vni(view.vni), slots, target.gateways), Feature.TARGET, network.key, view.salt
     )
+    # What is refused goes to hosts by their ports of a network: these have none of it.
+    refused = _refused_options(situation, network)
     for host in target.hosts:
         if situation.serves(host):
             here = shared_layer(LayerKind.HOST, host)
             yield here, Fragment(FragmentId(Feature.TARGET, network.name), block)
+            yield here, Fragment(FragmentId(Feature.FIREWALL, network.name), refused)
 
 
 def _firewall(part: Part, situation: Situation) -> Iterator[Placed]:
-    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     if not part.name:
+        schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
         yield from _option_watch(schemas[:1])
         return
     network = situation.intent.networks.get(part.name)
     if network is None or not situation.served_hosts_of(part.name):
         return
-    view = situation.network(part.name)
+    layer = shared_layer(LayerKind.NETWORK, network.name)
+    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), _refused_options(situation, network))
+
+
+def _refused_options(situation: Situation, network: Object[NetworkSpec]) -> Block:
+    view = situation.network(network.name)
     carried = {schema.name for schema in view.options}
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
     others = [schema for schema in schemas if schema.name not in carried]
     flows = option_firewall.flows(view.vni, map(option_field, others))
-    block = seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
-    layer = shared_layer(LayerKind.NETWORK, network.name)
-    yield layer, Fragment(FragmentId(Feature.FIREWALL, network.name), block)
+    return seal_flows(flows, Feature.FIREWALL, network.key, slots_salt(others))
 
 
 def _option_watch(lowest: Sequence[Object[OptionSchemaSpec]]) -> Iterator[Placed]:

@@ -43,6 +43,8 @@ class Table(IntEnum):
     "From the tunnel: is the sender one of our hosts?"
     RECEIVE = 60
     "From the tunnel: known VNI, which local port? Probes end here."
+    ABSENT = 65
+    "An option on its way into the network that a packet does not carry yet is set to 0."
     POLICY = 70
     "Option policies of the destination."
     GROUPS = 75
@@ -70,10 +72,12 @@ class Priority(IntEnum):
     POLICY_DEFAULT = 500
     DEFAULT_EXCEPTION = 510
     POLICY = 1000
-    CHAIN = 30000
+    CHAIN = 30_000
     REPLIES = 40_000
     RELATED = 40_001
     ALWAYS = 40_002
+    ARRIVAL = 60_000
+    "Before all policies: see `features/arrival.py`."
 
 
 TUNNEL_NAME = "ovs-geneve0"

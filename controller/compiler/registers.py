@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import IntFlag
 
 from controller.intent.model import FIRST_DIRECT_VNI
-from ovs_geneve.openflow.fields import REG0, REG1, REG2, REG3, REG4, REG15
+from ovs_geneve.openflow.fields import REG0, REG1, REG2, REG3, REG4, REG14, REG15
 
 SOURCE_PORT = REG0
 "Object key of the logical port that the packet came from; 0 when it came out of the tunnel."
@@ -28,6 +28,9 @@ INNER_VLAN = REG3
 MARKS = REG4
 "What happened to the packet so far, a bit each."
 
+
+ABSENT_OPTION = REG14
+"The slot, and 1, of the option on its way into the network that was looked for last; 0 before that."
 
 ZERO = REG15
 "Never written: what in_port is made 0 from, which OVS lets move write but not set_field."

@@ -37,6 +37,8 @@ class NetworkView:
     "What its packets may carry, in slot order, which is the order on the wire."
     stamped: tuple[Object[OptionSchemaSpec], ...]
     "Those of them that ports put on every packet."
+    arriving: tuple[Object[OptionSchemaSpec], ...]
+    "Those of them that not every host may stamp yet."
     values: tuple[OptionValue, ...]
     salt: bytes
     "What the options' slots stand for: flows that use a slot change when its meaning does."
@@ -64,15 +66,17 @@ class PortView:
 def network_view(intent: Intent, network: Object[NetworkSpec]) -> NetworkView:
     """Resolve a network."""
     rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(network.name)]
-    arriving = {one.schema for one in rollouts if one.is_withheld}
+    coming = {one.schema for one in rollouts if one.incoming}
+    withheld = {one.schema for one in rollouts if one.is_withheld}
     leaving = {one.schema for one in rollouts if one.is_lingering}
     schemas = sorted((intent.option_schemas[name] for name in {*network.spec.options, *leaving}), key=slot_of)
-    unsent = arriving | leaving
+    unsent = withheld | leaving
     return NetworkView(
         key=network.key,
         vni=network.spec.vni or 0,
         options=tuple(schemas),
         stamped=tuple(one for one in schemas if one.name not in unsent and _is_sent(one)),
+        arriving=tuple(one for one in schemas if one.name in coming),
         values=network.spec.values,
         salt=slots_salt(schemas),
         strips_vlan=network.spec.inner_vlan is InnerVlan.STRIP,

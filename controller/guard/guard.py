@@ -18,8 +18,9 @@ from pathlib import Path
 
 from controller.compiler.views import network_view, tlv_map
 from controller.events import EventKind, EventLog
-from controller.guard.judge import Fault, Rules, Verdict
-from controller.guard.watch import Decision, Offence, Watch
+from controller.guard.judge import Rules
+from controller.guard.watch import Decision, Watch
+from controller.guard.words import Words
 from controller.intent.intent import Intent
 from controller.intent.model import Address
 from controller.reconciler.status import Condition, Truth
@@ -67,6 +68,7 @@ class Guard:
         self._patrols: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, dict[str, _Trouble]] = {}
         "By host and peer."
+        self._words = Words()
         self._rules: tuple[Intent, Rules] | None = None
         "Made from which intent."
 
@@ -144,18 +146,17 @@ class Guard:
         for offence in decision.offences:
             peer = intent.host_by_endpoint(offence.source) or str(offence.source)
             network = intent.network_by_vni(offence.vni) or f"VNI {offence.vni}"
-            message = describe(offence, peer, network)
+            message = self._words.describe(host, offence, peer, network)
             told = partial(
                 self._events.add, host=host, peer=peer, network=network, message=message, now=time.time()
             )
             event = told(EventKind.BAD_OPTIONS, count=offence.packets)
             if offence.cuts_off:
                 told(EventKind.PEER_CUT_OFF)
-            troubles = self._troubles.setdefault(host, {})
-            if peer not in troubles:
+            troubles, now = self._troubles.setdefault(host, {}), time.monotonic()
+            if peer not in troubles or troubles[peer].until < now:
                 _log.warning("host %s: %s", host, message)
-            said = f"{message}, {event.count} packets"
-            troubles[peer] = _Trouble(said, time.monotonic() + _DEGRADED_SECONDS)
+            troubles[peer] = _Trouble(f"{message}, {event.count} packets", now + _DEGRADED_SECONDS)
 
     def _tell_failures(self, host: str, done: Iterable[tuple[Command, Reply]]) -> None:
         for command, reply in done:
@@ -223,27 +224,3 @@ def _peers_of(intent: Intent, host: str) -> frozenset[Address]:
     return frozenset(
         address for one in intent.hosts.values() if one.name != host for address in one.spec.endpoints
     )
-
-
-_WORDS = {
-    Fault.UNKNOWN_CRITICAL: "critical option {option}, which nobody declared",
-    Fault.WRONG_LENGTH: "option {option}, declared with another length",
-    Fault.MALFORMED: "options that do not fit their header",
-    Fault.DUPLICATE: "option {option} twice in a packet",
-    Fault.NOT_CARRIED: "option {option}, which the network does not carry",
-    Fault.OUTDATED: "options that were not understood",
-}
-
-
-def describe(offence: Offence, peer: str, network: str) -> str:
-    """Say who sent what."""
-    what = _WORDS[offence.verdict.fault].format(option=_option(offence.verdict))
-    place = network if network.startswith("VNI") else f"network {network} (VNI {offence.vni})"
-    return f"{peer} ({offence.source}) sent {what}, on {place}"
-
-
-def _option(verdict: Verdict) -> str:
-    if verdict.option is None:
-        return ""
-    option_class, option_type, length = verdict.option
-    return f"{option_class:#06x}/{option_type:#04x} of {length} bytes"

@@ -24,6 +24,10 @@ SIZES_AT_ONCE = 15
 "Of a search: 1,400 bytes are told apart in three rounds."
 
 
+MAX_FRAME = 60_000
+"What fits into an OpenFlow message with all that goes with it; no underlay carries as much."
+
+
 class Stage(Enum):
     """Where an inquiry stands."""
 
@@ -73,7 +77,8 @@ class Inquiry:
     @property
     def full(self) -> Question:
         """The probe as large as the network's ports may send."""
-        return Question(Pattern.VALUE, max(MIN_SIZE, self.leg.wanted_mtu + ETHERNET_HEADER))
+        size = self.leg.wanted_mtu + ETHERNET_HEADER
+        return Question(Pattern.VALUE, min(max(MIN_SIZE, size), MAX_FRAME))
 
     @property
     def small(self) -> Question:

@@ -28,6 +28,9 @@ KEPT = 10
 MAX_WAITING = 5
 "Runs that may wait for their turn."
 
+_RESULTS_AT_ONCE = 500
+"Results that are put into words before others have their turn."
+
 
 class JobState(StrEnum):
     """Where a run stands."""
@@ -145,6 +148,7 @@ class Prober:
                 await self._probe(job)
             finally:
                 self._current = None
+                job.state = JobState.FINISHED
                 job.ended.set()
 
     async def _probe(self, job: Job) -> None:
@@ -159,8 +163,10 @@ class Prober:
             if not run.finished:
                 await self._pause(run.due(self._clock()))
         job.took = self._clock() - began
-        job.final = await asyncio.to_thread(run.results)
-        job.state = JobState.FINISHED
+        for number, result in enumerate(run.results(), 1):
+            job.final.append(result)
+            if not number % _RESULTS_AT_ONCE:
+                await asyncio.sleep(0)
 
     async def _pause(self, seconds: float) -> None:
         """Wait until something is due, or a leg has moved on."""
@@ -176,4 +182,6 @@ class Prober:
         packet = PacketOut(data=frame(shot, run.number), actions=actions(shot.leg, shot.pattern))
         run.left(shot, self._clock())
         if not self._bridges.send(source, packet):
-            run.unsent(shot, f"the bridge of {source} is not connected, or does not keep up")
+            run.unsent(
+                shot, f"the bridge of {source} is not connected to this controller, or does not keep up"
+            )

@@ -8,7 +8,7 @@ finished ─► results()             due(now) ─► when to ask again
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from controller.prober.inquiry import Inquiry, Question, Stage
@@ -98,9 +98,9 @@ class ProbeRun:
         legs = len(self._inquiries)
         return Progress(legs=legs, done=legs - self._undone, sent=len(self._asked), seen=self._seen)
 
-    def results(self) -> list[Result]:
+    def results(self) -> Iterator[Result]:
         """Say what is proved so far."""
-        return list(results(self._inquiries, self.watched))
+        return results(self._inquiries, self.watched)
 
     def take(self, now: float) -> list[Shot]:
         """Return what to send now; what has waited too long for an answer counts as lost from here on."""

@@ -66,6 +66,8 @@ class Reconciler:
         "Called when a bridge of ours acknowledged something, was read, or went."
         self.on_host: Callable[[str], None] = _ignore_host
         "Called with a host whose bridge answered, or whose database told something."
+        self.records_hosts = False
+        "Somebody records what hosts can do: then one counts as programmed only once that is stored, for who waits."
         self._served: frozenset[str] | None = None
         "The hosts that are ours; None is all."
         self._last = 0, 0, 0
@@ -91,6 +93,9 @@ class Reconciler:
             if change.new is not None and change.name not in self.programmers:
                 self.programmers[change.name] = self._programmer(change.name)
         self._enqueue(pending, len(changes))
+        for change in changes:
+            if change.kind is Kind.CAPABILITY:
+                self._wake_waiters(change.name)
         for change in hosts:
             self._follow_host(change)
         for host in self._mtus.follow(after, changes):
@@ -226,6 +231,8 @@ class Reconciler:
         if held.kind is Kind.HOST:
             report = self.report(held.name)
             programmed = status.bridge_programmed(self.programmers.get(held.name))
+            if self._is_unrecorded(held.name):
+                programmed = status.recorded_too(programmed)
             return status.ACCEPTED, status.connected(report), status.provisioned(report), programmed
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
@@ -283,7 +290,13 @@ class Reconciler:
             return elsewhere is not None and elsewhere.is_behind(host, revision)
         if programmer.refusal_of(object_key):
             return False
+        declared = self.compiler.intent.hosts.get(host)
+        if declared is not None and declared.key == object_key and self._is_unrecorded(host):
+            return True
         return status.is_behind(programmer, revision)
+
+    def _is_unrecorded(self, host: str) -> bool:
+        return self.records_hosts and host not in self.compiler.intent.capabilities
 
     def _elsewhere(self, host: str) -> Peers | None:
         """Return whom to ask about a host that another controller serves; None for one of ours, or nobody's."""

@@ -76,9 +76,9 @@ class Recorder:
 
 
 def capability_of(programmer: Programmer | None, report: HostReport) -> CapabilitySpec | None:
-    """Return what a host can do; None until its bridge was read and its database told what it runs."""
+    """Return what a host can do; None until its bridge was read and its database is as declared."""
     table = None if programmer is None else programmer.table
-    if programmer is None or table is None or not (report.ovs_version and report.datapath):
+    if programmer is None or table is None or not report.provisioned:
         return None
     return CapabilitySpec(
         ovs_version=report.ovs_version,

@@ -189,6 +189,13 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
 
 
+def recorded_too(done: Condition) -> Condition:
+    """Say that a host is programmed only once it is recorded what it can do: admission asks for that."""
+    if done.status is not Truth.TRUE:
+        return done
+    return _not("Programmed", "Pending", "what it can do is not recorded yet")
+
+
 def taken_message(programmer: Programmer) -> str:
     """Say which options a bridge has no place for, and why."""
     return "; ".join(map(str, programmer.taken))

@@ -31,8 +31,8 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 "Between two looks while there is anything to carry on: nobody tells when a host's slot becomes free, say."
 
-CANARY_SECONDS = 10.0
-"How long a canary may take until that counts as failed."
+CANARY_SECONDS = 120.0
+"How long a canary may take until that counts as failed: other runs of probes may come before it."
 
 _RecordKey = tuple[Kind, str]
 

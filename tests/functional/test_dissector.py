@@ -20,7 +20,9 @@ from ovs_geneve.geneve.header import Header
 from ovs_geneve.geneve.option import Option
 from ovs_geneve.geneve.packet import Packet, encode
 from ovs_geneve.values import OptionClass, OptionType, Vni
+from tests.functional.openflow.conftest import Vswitchd
 from tests.functional.test_geneve_oracles import write_pcap
+from tests.functional.test_geneve_ovs import bridge, recorded, wire_up
 from tests.unit.geneve.builders import ethernet, ipv4, ipv6, udp
 
 pytestmark = pytest.mark.skipif(
@@ -408,6 +410,32 @@ def test_tcpdump_by_network_alone(tmp_path):
         frames[index] for index in (0, 2, 3, 5)
     ]
     assert tcpdump(tmp_path, capture, capture_filter(6081, None, (), [])) == frames
+
+
+def test_filter_and_plugin_on_what_ovs_sends(plugin, tmp_path):
+    vswitchd = Vswitchd.start(tmp_path)
+    try:
+        wire_up(vswitchd)
+        of_br_int = bridge(vswitchd, "br-int")
+        vswitchd.ofctl(
+            "add-tlv-map",
+            of_br_int,
+            "{class=0xff00,type=1,len=4}->tun_metadata7,{class=0xff00,type=2,len=64}->tun_metadata2",
+        )
+        every = int.from_bytes(EVERY.encode_values({"v4": "10.1.2.3", "grade": "gold"}), "big")
+        stamp = f"set_field:0x02000700->tun_metadata7,set_field:{every:#x}->tun_metadata2"
+        tunnel = "set_field:100->tun_id,set_field:192.0.2.11->tun_dst,output:100"
+        vswitchd.ofctl("add-flow", of_br_int, f"in_port=v1,actions={stamp},{tunnel}")
+        vswitchd.appctl("netdev-dummy/receive", "v1", INNER.hex())
+        sent = recorded(vswitchd)
+    finally:
+        vswitchd.stop()
+    capture = write_pcap(tmp_path / "ovs.pcap", 1, families(sent.geneve))
+    in_order = (EVERY, CONTEXT)
+    conditions = [parse_condition("context.tier=2"), parse_condition("every-kind.v4=10.0.0.0/8")]
+    assert len(tcpdump(tmp_path, capture, capture_filter(6081, BLUE, in_order, conditions))) == 2
+    assert tcpdump(tmp_path, capture, capture_filter(6081, BLUE, in_order[::-1], conditions)) == []
+    assert shown(plugin, capture, "context.zone", "every-kind.grade") == [["7", "1"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from pathlib import Path
 from controller.compiler.compile import Compiler
 from controller.intent.commands import Delete, Put
 from controller.intent.model import Kind
+from controller.prober.model import Result
+from controller.prober.plan import Request
 from controller.process import ControllerProcess, running
 from controller.reconciler.status import Truth
 from controller.settings import Settings
@@ -58,9 +60,6 @@ class Service:
     async def vni(self, network: str) -> int | None:
         return self._process.intent.networks[network].spec.vni
 
-    async def key(self, kind: Kind, name: str) -> int:
-        return self._process.intent.objects(kind)[name].key
-
     async def rollouts(self) -> dict[str, tuple[bool, str, str]]:
         rollouts = self._process.intent.rollouts.items()
         return {name: (one.spec.incoming, one.spec.stage.value, one.spec.reason) for name, one in rollouts}
@@ -75,11 +74,17 @@ class Service:
         held = self._process.intent.capabilities.get(host)
         return None if held is None else held.spec
 
+    async def key(self, kind: Kind, name: str) -> int:
+        return self._process.intent.objects(kind)[name].key
+
     async def strangers(self) -> list[str]:
         return [host.system_id for host in self._process.waiting_hosts()]
 
     async def events(self, since: int = 0) -> list[dict[str, object]]:
         return [dataclasses.asdict(event) for event in self._process.events(since, 1000)]
+
+    async def verify(self, request: Request) -> list[Result]:
+        return await self._process.prober.verify(request)
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler

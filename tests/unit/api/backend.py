@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from controller.compiler.recompute import Recomputation
+from controller.events import EventLog
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
 from controller.prober.prober import Prober
@@ -39,6 +40,7 @@ class FakeController:
         self.strangers = ()
         self.disagreements = ()
         self.behind = set()
+        self.log = EventLog()
         self.bridges = FakeBridges(lambda: {n: h.spec.endpoints for n, h in self.intent.hosts.items()})
         self.prober = Prober(
             self.bridges,
@@ -63,6 +65,9 @@ class FakeController:
             return [self.refusal for _ in commands]
         answers = map(self.service.enqueue, commands)
         return await asyncio.gather(*answers, return_exceptions=True)
+
+    def events(self, since, limit):
+        return self.log.since(since, limit)
 
     def conditions(self, held):
         return (ACCEPTED, self.programmed)

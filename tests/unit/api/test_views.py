@@ -17,6 +17,7 @@ from controller.api.parameters import (
     parse_wait,
 )
 from controller.compiler.recompute import Disagreement, Fault
+from controller.events import EventKind
 from controller.intent.commands import Bind
 from tests.unit.api.backend import STRANGER, put_all
 
@@ -183,3 +184,33 @@ async def test_status_says_what_changes_cost(client):
     work = (await client.get("/v1/status")).json()["work"]
     assert (work["parts_compiled"], work["messages_sent"]) == (70, 40)
     assert (work["last_revision"], work["last_parts"], work["last_hosts"]) == (7, 3, 2)
+
+
+async def test_events_are_read_on_from_where_one_was(client, backend):
+    for number in range(3):
+        backend.log.add(
+            EventKind.BAD_OPTIONS,
+            host="hv2",
+            peer="hv1",
+            network="blue",
+            message=f"hv1 sent {number}",
+            now=1_700_000_000.25 + number,
+            count=7,
+        )
+    answer = (await client.get("/v1/events", params={"limit": 2})).json()
+    assert [item["message"] for item in answer["items"]] == ["hv1 sent 0", "hv1 sent 1"]
+    assert answer["items"][0] == {
+        "number": 1,
+        "first": "2023-11-14T22:13:20.250Z",
+        "last": "2023-11-14T22:13:20.250Z",
+        "kind": "bad-options",
+        "host": "hv2",
+        "peer": "hv1",
+        "network": "blue",
+        "message": "hv1 sent 0",
+        "count": 7,
+    }
+    rest = (await client.get("/v1/events", params={"since": answer["next"]})).json()
+    assert [item["number"] for item in rest["items"]] == [3]
+    assert (await client.get("/v1/events", params={"since": 3})).json() == {"items": [], "next": 3}
+    assert (await client.get("/v1/events", params={"limit": 0})).status_code == 400

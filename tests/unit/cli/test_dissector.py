@@ -80,6 +80,14 @@ def test_an_option_is_where_its_slot_puts_it(objects, run):
     assert "udp[16:4] & 0xffffff1f = 0xff000101" in red
 
 
+def test_an_option_that_only_others_send_takes_no_room(tmp_path):
+    path = tmp_path / "objects.yaml"
+    path.write_text(OBJECTS.replace("length: 8\n", "length: 8\ndirection: receive\n"))
+    arguments = ("--format", "tcpdump", "--network", "blue", "--schemas", str(path), "--option")
+    assert "udp[16:4] & 0xffffff1f = 0xff000101" in dissector(*arguments, "context.tier=2").output
+    assert "large: is not" in dissector(*arguments, "large.address=10.0.0.1").output
+
+
 def test_a_filter_without_a_network(objects):
     arguments = ("--format", "tcpdump", "--port", "6082")
     assert dissector(*arguments).output == "udp dst port 6082\n"

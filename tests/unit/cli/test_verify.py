@@ -45,8 +45,9 @@ def test_what_fails_is_explained_and_shows_in_the_status(fabric, served):
     served.backend.bridges.away.add("hv3")
     answer = fabric("verify", "--all", "--network", "red")
     assert answer.exit_code == 1
-    said = "skipped: red, hv3 -> hv1 over ipv4: the bridge of hv3 is not connected, or does not keep up"
-    assert said in answer.output.splitlines()
+    reason = "the bridge of hv3 is not connected to this controller, or does not keep up"
+    assert f"skipped: red, hv3 -> hv1 over ipv4: {reason}" in answer.output.splitlines()
+    assert "all of these have hv3 at one end" in answer.output.splitlines()
     assert "6 ok, 2 skipped" in answer.output
     assert "hv3\tskipped\tskipped\t-" in answer.output
 
@@ -96,7 +97,25 @@ def test_a_pair_shows_the_worst_of_its_proofs():
     cells = matrix(proofs)
     assert cells["hv1", "hv2"]["verdict"] == "mtu"
     assert cells["hv2", "hv1"]["verdict"] == "lossy"
+
+
+def test_each_proof_that_is_not_well_has_a_line():
+    proofs = [proof("ok"), proof("mtu", "ipv6"), proof("lossy", "ipv4", source="hv2", destination="hv1")]
     assert list(explained(proofs)) == [
         "mtu: blue, hv1 -> hv2 over ipv6: it is mtu",
         "lossy: blue, hv2 -> hv1 over ipv4: it is lossy",
     ]
+
+
+def test_a_great_many_lines_are_cut_short():
+    proofs = [proof("mtu", destination=f"hv{number}") for number in range(2, 200)]
+    lines = list(explained(proofs))
+    assert len(lines) == 52
+    assert lines[-2:] == ["and 148 more: -o json tells all", "all of these have hv1 at one end"]
+
+
+def test_faults_of_one_pair_or_of_several_hosts_point_at_none():
+    there, back = proof("mtu"), proof("mtu", source="hv2", destination="hv1")
+    assert len(list(explained([there, back]))) == 2
+    elsewhere = proof("mtu", source="hv3", destination="hv4")
+    assert len(list(explained([there, back, elsewhere]))) == 3

@@ -8,9 +8,10 @@ from dataclasses import replace
 from ipaddress import ip_network
 from random import Random
 
-from controller.intent.commands import Command, Delete
+from controller.intent.commands import Command, Delete, Record
+from controller.intent.companions import rollout_name
 from controller.intent.identity import IDENTITY
-from controller.intent.model import Direction, InnerVlan, Kind, PolicyAction
+from controller.intent.model import Direction, InnerVlan, Kind, PolicyAction, RolloutSpec, RolloutStage
 from controller.intent.rules import (
     Copy,
     FieldName,
@@ -27,7 +28,19 @@ from controller.intent.rules import (
     Strip,
 )
 from ovs_geneve.geneve.fields import FieldKind, OptionField
-from tests.builders import bind, group, group_policy, host, network, policy, port, put, schema, unbind
+from tests.builders import (
+    bind,
+    group,
+    group_policy,
+    host,
+    network,
+    policy,
+    port,
+    put,
+    rolled_out,
+    schema,
+    unbind,
+)
 
 HOSTS = ("hv1", "hv2", "hv3", "hv4")
 NETWORKS = ("blue", "red", "green")
@@ -35,6 +48,9 @@ PORTS = tuple(f"p{number}" for number in range(8))
 SCHEMAS = ("s0", "s1", "s2")
 POLICIES = tuple(f"rule{number}" for number in range(8))
 GROUPS = ("web", "db", "ops")
+BETWEEN = tuple(f"between{number}" for number in range(5))
+PORT_RANGES = ((), (PortRange(80, 81),), (PortRange(80, 80), PortRange(443, 450)), (PortRange(0, 0xFFFF),))
+
 _AT_HOME = {"blue": PORTS[:5], "red": PORTS[5:7], "green": PORTS[7:]}
 "Where ports are, mostly: a policy that names a port of another network is refused."
 _HOMES = {name: home for home, names in _AT_HOME.items() for name in names}
@@ -46,8 +62,6 @@ _PACKETS = (
     PacketMatch(source=ip_network("10.0.0.0/30"), dscp=46),
     PacketMatch(destination_mac=0x020000000001),
 )
-BETWEEN = tuple(f"between{number}" for number in range(5))
-PORT_RANGES = ((), (PortRange(80, 81),), (PortRange(80, 80), PortRange(443, 450)), (PortRange(0, 0xFFFF),))
 
 _LOW = OptionField(name="low", kind=FieldKind.UINT, offset=0, bits=8)
 _HIGH = OptionField(name="high", kind=FieldKind.UINT, offset=8, bits=16)
@@ -71,6 +85,7 @@ class Operations:
             self._network,
             self._schema,
             self._unbind,
+            *(self._rollout,) * 2,
             self._delete,
             self._delete,
             self._delete,
@@ -78,7 +93,8 @@ class Operations:
 
     def draw(self, *, binds: bool = True) -> Command:
         """Draw a command; without `binds`, only such as users send."""
-        makers = [m for m in self._makers if binds or m not in (self._bind, self._unbind)]
+        own = self._bind, self._unbind, self._rollout
+        makers = [m for m in self._makers if binds or m not in own]
         return self._random.choice(makers)()
 
     def world(self) -> list[Command]:
@@ -192,6 +208,14 @@ class Operations:
 
     def _unbind(self) -> Command:
         return unbind(self._pick(*PORTS))
+
+    def _rollout(self) -> Command:
+        network, option = self._pick(*NETWORKS), self._pick(*SCHEMAS)
+        if self._random.random() < 0.3:
+            return rolled_out(network, option)
+        incoming, stage = self._pick(True, False), self._pick(*RolloutStage)
+        spec = RolloutSpec(network=network, schema=option, incoming=incoming, stage=stage)
+        return Record(name=rollout_name(network, option), spec=spec)
 
     def _delete(self) -> Command:
         kind, names = self._pick(

@@ -80,6 +80,7 @@ def test_feature_numbers_fit_and_never_change() -> None:
         "FIREWALL": 20,
         "GROUP_POLICY": 21,
         "PORT_GROUP": 22,
+        "ARRIVAL": 24,
     }
     assert max(Feature) < 1 << 6
     assert cookies.OWNER < 1 << 8

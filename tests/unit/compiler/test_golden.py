@@ -100,6 +100,8 @@ def options_and_policies(fabric: Fabric) -> None:
         put("context", schema(1)),
         put("trace", schema(2, length=8)),
         put("blue", network(100, "context", "trace", values={"context.zone": 7})),
+        rolled_out("blue", "context"),
+        rolled_out("blue", "trace"),
         put("web1", port("blue", 1, "10.0.0.1", values={"context.tier": 2})),
         put("tier2-only", policy("blue", {"context.tier": (2, 0xFF)}, to_port="db1")),
         put("no-zone-9", drop_policy("blue", {"context.zone": (9, 0xFFFF)}, priority=200)),
@@ -112,6 +114,7 @@ def option_firewall(fabric: Fabric) -> None:
         put("context", schema(1)),
         put("trace", schema(2, length=8)),
         put("blue", network(100, "context")),
+        rolled_out("blue", "context"),
         put("red", network(200)),
         put("red1", port("red", 4)),
         bind("red1", "hv2"),
@@ -180,6 +183,17 @@ def option_policies(fabric: Fabric) -> None:
     fabric.plug("hv1", tap=4)
 
 
+def options_on_their_way(fabric: Fabric) -> None:
+    two_hosts_one_network(fabric)
+    fabric.do(
+        put("context", schema(1)),
+        put("trace", schema(2, length=8)),
+        put("blue", network(100, "trace")),
+        rolled_out("blue", "trace"),
+        put("blue", network(100, "context")),
+    )
+
+
 def ipv6_underlay(fabric: Fabric) -> None:
     fabric.do(
         put("hv1", host("2001:db8:ffff::1")),
@@ -222,6 +236,7 @@ SCENARIOS = (
     options_and_policies,
     option_policies,
     option_firewall,
+    options_on_their_way,
     ipv6_underlay,
     groups_and_policies,
 )

@@ -15,10 +15,23 @@ from controller.compiler.fragments import FABRIC
 from controller.compiler.recompute import Fault, compare
 from controller.errors import IntentError
 from controller.hoststate import HostState, Observed
-from controller.intent.commands import Command, evaluate
-from controller.intent.model import Kind
+from controller.intent.commands import Command, Record, evaluate
+from controller.intent.model import Kind, RolloutSpec, RolloutStage
 from ovs_geneve.openflow.meters import contents
-from tests.builders import EMPTY, Fabric, apply_delta, bind, delete, host, network, port, put, schema, unbind
+from tests.builders import (
+    EMPTY,
+    Fabric,
+    apply_delta,
+    bind,
+    delete,
+    host,
+    network,
+    port,
+    put,
+    rolled_out,
+    schema,
+    unbind,
+)
 from tests.unit.compiler.operations import HOSTS, PORTS, Operations
 
 STEPS = 150
@@ -360,3 +373,35 @@ def test_host_that_joins_a_network_costs_the_others_a_group_each() -> None:
     assert fabric.compiler.parts_compiled - before == 29
     others = {(len(d.flows), len(d.groups)) for name, d in deltas.items() if name != "hv0"}
     assert others == {(1, 1)}
+
+
+def test_a_rollout_s_stage_and_reason_cost_hosts_only_what_they_change() -> None:
+    world = Mirrored()
+    world.do(
+        put("hv1", host("192.0.2.1")),
+        put("hv2", host("192.0.2.2")),
+        put("context", schema(1)),
+        put("blue", network(100)),
+        *(put(f"web{number}", port("blue", number, f"10.0.0.{number}")) for number in range(1, 9)),
+        *(bind(f"web{number}", "hv1") for number in range(1, 9)),
+    )
+    world.plug("hv1", **{f"web{number}": number for number in range(1, 9)})
+    world.do(put("blue", network(100, "context")))
+    for stage, reason, ports_change in (
+        (RolloutStage.RECEIVERS, "waits for host hv2: not connected", False),
+        (RolloutStage.CANARY, "", False),
+        (RolloutStage.SENDERS, "canary passed", True),
+        (RolloutStage.SENDERS, "waits for host hv2: not connected", False),
+    ):
+        spec = RolloutSpec(network="blue", schema="context", stage=stage, reason=reason)
+        before = world.fabric.compiler.parts_compiled
+        world.do(Record(name="blue:context", spec=spec))
+        world.check()
+        compiled = world.fabric.compiler.parts_compiled - before
+        assert (compiled > 8) is ports_change, (stage, reason)
+    before = world.fabric.compiler.parts_compiled
+    world.do(rolled_out("blue", "context"))
+    world.check()
+    assert world.fabric.compiler.parts_compiled - before == 1, (
+        "the flows for those who do not stamp it yet go"
+    )

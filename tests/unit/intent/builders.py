@@ -11,6 +11,7 @@ from controller.intent.commands import Command, Delete, Forget, Put, evaluate
 from controller.intent.companions import rollout_name
 from controller.intent.intent import Intent
 from controller.intent.model import (
+    CapabilitySpec,
     GroupSpec,
     HostSpec,
     Kind,
@@ -22,6 +23,8 @@ from controller.intent.model import (
     PolicyAction,
     PolicySpec,
     PortSpec,
+    RetiredSlotSpec,
+    RolloutSpec,
 )
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 
@@ -95,6 +98,9 @@ KINDS = {
     OptionPolicySpec: Kind.OPTION_POLICY,
     GroupSpec: Kind.GROUP,
     PolicySpec: Kind.POLICY,
+    CapabilitySpec: Kind.CAPABILITY,
+    RolloutSpec: Kind.ROLLOUT,
+    RetiredSlotSpec: Kind.RETIRED_SLOT,
 }
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controller.intent.commands import Bind
 from controller.intent.model import (
+    CapabilitySpec,
     DatapathChoice,
     Direction,
     GroupSpec,
@@ -26,16 +27,20 @@ from controller.intent.model import (
     PolicyAction,
     PolicySpec,
     PortSpec,
+    RetiredSlotSpec,
+    RolloutSpec,
+    RolloutStage,
     Tunables,
 )
 from controller.intent.rows import TABLES, decode_row, encode_row
 from controller.intent.rules import FieldName, PortRange
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
+from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.unit.intent.builders import KINDS, after, fabric
 from tests.unit.intent.rule_strategies import PACKETS, actions
 
-NETWORK, PORT, SCHEMA, OTHER, WEB, DB = (UUID(int=number) for number in range(1, 7))
+NETWORK, PORT, SCHEMA, OTHER, WEB, DB, HOST = (UUID(int=number) for number in range(1, 8))
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True)
 TEXTS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
 ADDRESSES = st.lists(
@@ -87,6 +92,13 @@ LAYOUTS = st.lists(FIELDS, max_size=4, unique=True).flatmap(
         length=st.sampled_from([4, 124]),
         fields=st.tuples(*(shape(name, position) for position, name in enumerate(names))),
     )
+)
+MAPS = st.builds(
+    TlvMap,
+    option_class=st.integers(0, 0xFFFF),
+    option_type=st.integers(0, 0xFF),
+    length=st.integers(0, 31).map(lambda words: 4 * words),
+    index=st.integers(0, 63),
 )
 PORT_RANGES = st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)), max_size=4).map(
     lambda pairs: tuple(PortRange(*sorted(pair)) for pair in pairs)
@@ -144,6 +156,25 @@ SPECS = st.one_of(
         actions=actions(SELECTORS.map(lambda pair: FieldName(*pair)), NUMBERS, "port"),
         action=st.none() | st.sampled_from(PolicyAction),
     ),
+    st.builds(
+        CapabilitySpec,
+        ovs_version=st.just("") | TEXTS,
+        datapath=st.sampled_from(["", "system", "netdev"]),
+        kernel=st.just("") | TEXTS,
+        max_option_bytes=st.integers(0, 2**16),
+        max_options=st.integers(0, 64),
+        critical=st.booleans(),
+        foreign=st.lists(MAPS, max_size=3, unique=True).map(told),
+    ),
+    st.builds(
+        RolloutSpec,
+        network=st.just("network"),
+        schema=st.just("schema"),
+        incoming=st.booleans(),
+        stage=st.sampled_from(RolloutStage),
+        reason=st.text(max_size=40),
+    ),
+    st.builds(RetiredSlotSpec, tlv_map=MAPS),
     st.builds(GroupSpec, identity=st.integers(1, 0xFFFF)),
     st.builds(
         PolicySpec,
@@ -161,6 +192,7 @@ SPECS = st.one_of(
 
 ROWS = {
     (Kind.NETWORK, "network"): NETWORK,
+    (Kind.HOST, "host"): HOST,
     (Kind.PORT, "port"): PORT,
     (Kind.OPTION_SCHEMA, "schema"): SCHEMA,
     (Kind.OPTION_SCHEMA, "other"): OTHER,
@@ -190,6 +222,8 @@ def stored(columns):
 def test_round_trip(spec, name, key, revision, labels):
     if isinstance(spec, OptionSchemaSpec):
         name = spec.layout.name
+    if isinstance(spec, CapabilitySpec):
+        name = "host"  # it has the name of what it tells of
     held = Object(
         kind=KINDS[type(spec)], name=name, key=key, spec=spec, revision=revision, labels=told(labels.items())
     )

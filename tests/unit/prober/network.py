@@ -99,7 +99,7 @@ class Network:
                 wake = min(wake, self.now + run.due(self.now))
             self.now = max(self.now, wake)
         self.took = run
-        return run.results()
+        return list(run.results())
 
     def _fate(self, shot: Shot):
         if not self.passes(shot):
