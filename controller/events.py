@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     "Open vSwitch dropped good packets of a peer together with bad ones; the guard took that drop out."
     CANNOT_HEAL = "cannot-heal"
     "The guard could not do what it had to."
+    DENIED = "denied"
+    "A policy between groups refused packets, and tells of it."
     ROLLOUT = "rollout"
     "An option moved on, on its way into a network or out of it, or waits for a host."
 

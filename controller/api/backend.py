@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from controller.compiler.cookies import Feature
 from controller.compiler.recompute import Recomputation
 from controller.events import Event
 from controller.intent.commands import Delete, Put
@@ -15,6 +16,7 @@ from controller.intent.service import Result
 from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
+from ovs_geneve.openflow.stats import Count
 
 
 class Controller(Protocol):
@@ -32,6 +34,9 @@ class Controller(Protocol):
 
     async def submit_all(self, commands: Sequence[Put]) -> Sequence[Result | BaseException]:
         """Decide on commands in their order, each for itself; a result or the error of each."""
+
+    def guards(self, host: str) -> bool:
+        """Tell whether a host's datapath is watched for bad options."""
 
     def events(self, since: int, limit: int) -> Sequence[Event]:
         """Return what happened after an event, oldest first."""
@@ -56,6 +61,9 @@ class Controller(Protocol):
 
     def network_mtu(self, network: str) -> int | None:
         """Return the largest IP packet that a network carries; None while no host is declared."""
+
+    async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
+        """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
 
     def work(self) -> Work:
         """Return what changes cost."""

@@ -39,6 +39,7 @@ from controller.api.schema import (
 )
 from controller.api.views import (
     controller_view,
+    counted_view,
     events_view,
     object_view,
     profile_view,
@@ -99,7 +100,8 @@ class Collection(Routes):
     @get("/{name:str}", summary="Get")
     async def get_object(self, backend: Backend, name: _Name) -> Response[ObjectView[Document]]:
         """Get one object."""
-        return _shown(backend, self._find(backend, name), 200)
+        held = self._find(backend, name)
+        return Response(await counted_view(backend, held), headers={"ETag": etag(held.revision)})
 
     @put("/{name:str}", summary="Create or replace", status_code=200)
     async def put_object(

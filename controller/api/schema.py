@@ -212,6 +212,23 @@ class ProgressView(Struct, kw_only=True):
     behind_since: int | None
 
 
+class CountView(Struct):
+    """What flows counted."""
+
+    packets: int
+    bytes: int
+
+
+class CountersView(Struct, kw_only=True):
+    """What the flows of a policy counted, since each last changed; a little late, as OVS tells it."""
+
+    packets: int
+    bytes: int
+    hosts: Annotated[
+        dict[str, CountView | None], Meta(description="By host; null where the bridge did not answer.")
+    ]
+
+
 class FindingView(Struct, kw_only=True, omit_defaults=True):
     """A remark about options: nothing that is refused."""
 
@@ -236,9 +253,13 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     lint: list[FindingView] | UnsetType = UNSET
     "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
+    guarded: bool | UnsetType = UNSET
+    "Of a host: whether its datapath is watched for drops that bad options leave behind."
     progress: ProgressView | UnsetType = UNSET
     rollouts: list[RolloutStateView] | UnsetType = UNSET
     "Of a network: options on their way in or out."
+    counters: CountersView | UnsetType = UNSET
+    "Of a policy that is got by name: what its flows counted."
     capabilities: CapabilitiesView | UnsetType | None = UNSET
     "Of a host: what it can do; null until its bridge was read."
 

@@ -16,6 +16,8 @@ from controller.api.rollouts import capabilities_view, rollout_states
 from controller.api.schema import (
     ConditionView,
     ControllerView,
+    CountersView,
+    CountView,
     DisagreementView,
     Document,
     EventListView,
@@ -34,6 +36,7 @@ from controller.api.schema import (
     WaitingHostView,
     WorkView,
 )
+from controller.compiler.cookies import Feature
 from controller.compiler.recompute import Recomputation
 from controller.intent.model import (
     Address,
@@ -75,6 +78,28 @@ def object_view(controller: Controller, held: AnyObject) -> ObjectView[Document]
     )
 
 
+_COUNTED = {Kind.OPTION_POLICY: Feature.POLICY, Kind.POLICY: Feature.GROUP_POLICY}
+"What the flows are for whose counters say what became of an object's packets."
+
+
+async def counted_view(controller: Controller, held: AnyObject) -> ObjectView[Document]:
+    """Show an object, with what its bridges counted if they count for it."""
+    view = object_view(controller, held)
+    feature = _COUNTED.get(held.kind)
+    if feature is not None:
+        by_host = await controller.counters(held, feature)
+        known = [count for count in by_host.values() if count is not None]
+        view.status.counters = CountersView(
+            packets=sum(count.packets for count in known),
+            bytes=sum(count.bytes for count in known),
+            hosts={
+                host: None if count is None else CountView(count.packets, count.bytes)
+                for host, count in sorted(by_host.items())
+            },
+        )
+    return view
+
+
 def status_view(controller: Controller, held: AnyObject) -> StatusView:
     """Show how an object stands."""
     view = StatusView(
@@ -98,6 +123,7 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
         case HostSpec():
             view.capabilities = capabilities_view(controller.intent, held.name)
             view.ovs_version = controller.report(held.name).ovs_version
+            view.guarded = controller.guards(held.name)
             progress = controller.progress(held.name)
             view.progress = ProgressView(
                 phase=progress.phase,

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.compiler.parts import Part, PartKind, Situation, selected_port
+from controller.compiler.part import Part, PartKind
+from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
+from controller.compiler.situation import Situation
 from controller.intent.intent import Intent
 from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
 from controller.intent.rules import ports_named
@@ -144,6 +146,7 @@ def _schema(name: str, old: Intent, situation: Situation) -> Iterator[Part]:
     # Every other network refuses the option from now on, or has it to refuse no more.
     for network in ("", *new.networks):
         yield Part(PartKind.FIREWALL, network)
+        yield Part(PartKind.TARGET, network)
 
 
 def _local_group(port: str, situation: Situation) -> Iterator[Part]:

@@ -6,10 +6,9 @@
                      │                                                answered in place             │
     geneve port ─────┴─► PEERS ─► RECEIVE ──────────────────────────────────────────────────────────┴─► POLICY ─► GROUPS
                                                                                                         DELIVER ◄───┘
-A copy or a steered packet leaves FORWARD (or POLICY) for DIRECT, and that for DELIVER or the geneve port.
-
-ND_GUARD sees IPv6 only; GROUPS_STATE what conntrack gives back. A table without a matching flow drops; each has an
-explicit last flow that counts.
+ND_GUARD sees IPv6 only; GROUPS_STATE what conntrack gives back. A copy or a steered packet leaves FORWARD (or POLICY)
+for DIRECT, and that for DELIVER or the geneve port. A table without a matching flow drops; each has an explicit last
+flow that counts.
 """
 
 from __future__ import annotations
@@ -57,7 +56,10 @@ class Table(IntEnum):
 
 
 class Priority(IntEnum):
-    """The levels within a table; policies spread over POLICY to POLICY + 30002, and what is above is in GROUPS."""
+    """The levels within a table.
+
+    Option policies spread over POLICY to POLICY + 20001; those between groups, in GROUPS, to POLICY + 30002.
+    """
 
     MISS = 0
     FLOOD = 50
@@ -73,10 +75,10 @@ class Priority(IntEnum):
     POLICY_DEFAULT = 500
     DEFAULT_EXCEPTION = 510
     POLICY = 1000
+    CHAIN = 30_000
     REPLIES = 40_000
     RELATED = 40_001
     ALWAYS = 40_002
-    CHAIN = 30000
     ARRIVAL = 60_000
     "Before all policies: see `features/arrival.py`."
 

@@ -78,8 +78,8 @@ def _way(version: int) -> Stencil:
 def _local(ipv4: int, ipv6: int, fields: tuple[Field, ...], strips_vlan: bool) -> Stencil:
     def make(numbers: Numbers) -> Iterable[Flow]:
         key, vni, mac, ofport, group, *rest = numbers
-        view = _view(key, vni, mac, rest, ipv4, ipv6, fields, group)
-        return local_port.flows(replace(view, strips_vlan=strips_vlan), ofport)
+        port = replace(_view(key, vni, mac, rest, ipv4, ipv6, fields, group), strips_vlan=strips_vlan)
+        return local_port.flows(port, ofport)
 
     option_widths = (field.width for field in fields)
     widths = (_KEY, _VNI, _MAC, _OFPORT, _GROUP, *_address_widths(ipv4, ipv6), *option_widths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,14 @@ from pathlib import Path
 
 from controller.compiler.views import network_view, tlv_map
 from controller.events import EventKind, EventLog
-from controller.guard.judge import Fault, Rules, Verdict
-from controller.guard.watch import Decision, Offence, Watch
+from controller.guard.judge import Rules
+from controller.guard.watch import Decision, Watch
+from controller.guard.words import Words
 from controller.intent.intent import Intent
 from controller.intent.model import Address
 from controller.reconciler.status import Condition, Truth
 from ovs_geneve.errors import ConnectionLost
-from ovs_geneve.megaflow import parse_megaflows
+from ovs_geneve.megaflow import TunnelMegaflow, parse_megaflows
 from ovs_geneve.unixctl import Command, CommandFailed, Reply, call
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ _LARGE = 20_000
 "Megaflows of a datapath from which on it is dumped only when the counter moved."
 
 _DEGRADED_SECONDS = 60.0
+
+_SEEN_SECONDS = 10.0
 
 _COUNTER = ("coverage/read-counter", "drop_action_invalid_tunnel_metadata")
 "Counted by the userspace datapath (OVS lib/odp-execute.c); the kernel's own counters do not reach it."
@@ -67,8 +71,15 @@ class Guard:
         self._patrols: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, dict[str, _Trouble]] = {}
         "By host and peer."
+        self._seen: dict[str, float] = {}
+        "When a host's ovs-vswitchd answered last."
+        self._words = Words()
         self._rules: tuple[Intent, Rules] | None = None
         "Made from which intent."
+
+    def guards(self, host: str) -> bool:
+        """Tell whether a host was looked at a moment ago."""
+        return time.monotonic() - self._seen.get(host, -math.inf) < _SEEN_SECONDS
 
     async def run(self) -> None:
         """Have every host patrolled until cancelled."""
@@ -110,7 +121,9 @@ class Guard:
                 socket = control_socket(directory)
                 holds = any(watch.holds_shields for watch in watches.values())
                 if socket is not None and await beat.is_due(socket, holds=holds):
-                    pause = await self._look(host, socket, watches)
+                    pause = await self._look(host, socket, watches, beat)
+                if socket is not None:
+                    self._seen[host] = time.monotonic()
             except (ConnectionLost, CommandFailed) as error:
                 _log.debug("guard of %s: %s", host, error)  # its link says that it is away
                 watches, beat = {}, _Beat()
@@ -118,16 +131,19 @@ class Guard:
                 _log.exception("guard of %s", host)
             await asyncio.sleep(pause)
 
-    async def _look(self, host: str, socket: Path, watches: dict[str, Watch]) -> float:
+    async def _look(self, host: str, socket: Path, watches: dict[str, Watch], beat: _Beat) -> float:
         """Look at every datapath of a host; return after how many seconds to look again."""
         intent = self._intent()
         rules, peers = self._rules_of(intent), _peers_of(intent, host)
         (datapaths,) = await call(socket, [("dpctl/dump-dps",)])
         pause = _EVERY
         for datapath in datapaths.text.split():
+            began = time.monotonic()
             (dump,) = await call(socket, [("dpctl/dump-flows", "-m", datapath)])
+            beat.dumped(time.monotonic() - began)
+            flows = await asyncio.to_thread(_parsed, dump.text)
             watch = watches.setdefault(datapath, Watch())
-            decision = watch.look(parse_megaflows(dump.text), rules, peers, datapath, time.monotonic())
+            decision = watch.look(flows, rules, peers, datapath, time.monotonic())
             if decision.commands:
                 pause = _SOON
                 replies = await call(socket, decision.commands)
@@ -144,18 +160,17 @@ class Guard:
         for offence in decision.offences:
             peer = intent.host_by_endpoint(offence.source) or str(offence.source)
             network = intent.network_by_vni(offence.vni) or f"VNI {offence.vni}"
-            message = describe(offence, peer, network)
+            message = self._words.describe(host, offence, peer, network)
             told = partial(
                 self._events.add, host=host, peer=peer, network=network, message=message, now=time.time()
             )
             event = told(EventKind.BAD_OPTIONS, count=offence.packets)
             if offence.cuts_off:
                 told(EventKind.PEER_CUT_OFF)
-            troubles = self._troubles.setdefault(host, {})
-            if peer not in troubles:
+            troubles, now = self._troubles.setdefault(host, {}), time.monotonic()
+            if peer not in troubles or troubles[peer].until < now:
                 _log.warning("host %s: %s", host, message)
-            said = f"{message}, {event.count} packets"
-            troubles[peer] = _Trouble(said, time.monotonic() + _DEGRADED_SECONDS)
+            troubles[peer] = _Trouble(f"{message}, {event.count} packets", now + _DEGRADED_SECONDS)
 
     def _tell_failures(self, host: str, done: Iterable[tuple[Command, Reply]]) -> None:
         for command, reply in done:
@@ -173,11 +188,14 @@ class _Beat:
     def __init__(self) -> None:
         self._counted: str | None = None
         self._dumped = 0.0
+        self._not_before = 0.0
 
     async def is_due(self, socket: Path, *, holds: bool) -> bool:
         """Ask ovs-vswitchd."""
         counter, upcalls = await call(socket, [_COUNTER, ("upcall/show",)])
         now = time.monotonic()
+        if now < self._not_before:
+            return False
         moved = counter.error is None and counter.text != self._counted
         self._counted = None if counter.error is not None else counter.text
         rested = now - self._dumped > _DUMP_EVERY
@@ -185,6 +203,14 @@ class _Beat:
             return False
         self._dumped = now
         return True
+
+    def dumped(self, seconds: float) -> None:
+        """Take note of how long a dump kept ovs-vswitchd from its work: it gets nine times as long for itself."""
+        self._not_before = time.monotonic() + min(9 * seconds, _DUMP_EVERY)
+
+
+def _parsed(dump: str) -> tuple[TunnelMegaflow, ...]:
+    return tuple(parse_megaflows(dump))
 
 
 def _megaflows(upcalls: Reply) -> int:
@@ -223,27 +249,3 @@ def _peers_of(intent: Intent, host: str) -> frozenset[Address]:
     return frozenset(
         address for one in intent.hosts.values() if one.name != host for address in one.spec.endpoints
     )
-
-
-_WORDS = {
-    Fault.UNKNOWN_CRITICAL: "critical option {option}, which nobody declared",
-    Fault.WRONG_LENGTH: "option {option}, declared with another length",
-    Fault.MALFORMED: "options that do not fit their header",
-    Fault.DUPLICATE: "option {option} twice in a packet",
-    Fault.NOT_CARRIED: "option {option}, which the network does not carry",
-    Fault.OUTDATED: "options that were not understood",
-}
-
-
-def describe(offence: Offence, peer: str, network: str) -> str:
-    """Say who sent what."""
-    what = _WORDS[offence.verdict.fault].format(option=_option(offence.verdict))
-    place = network if network.startswith("VNI") else f"network {network} (VNI {offence.vni})"
-    return f"{peer} ({offence.source}) sent {what}, on {place}"
-
-
-def _option(verdict: Verdict) -> str:
-    if verdict.option is None:
-        return ""
-    option_class, option_type, length = verdict.option
-    return f"{option_class:#06x}/{option_type:#04x} of {length} bytes"

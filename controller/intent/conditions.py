@@ -22,6 +22,9 @@ IPV4, IPV6 = 0x0800, 0x86DD
 ETHERTYPE = {4: IPV4, 6: IPV6}
 "By IP version."
 
+_FAMILY = {1: IPV4, 58: IPV6}
+"Of the protocols that only one version of IP has: ICMP, ICMPv6."
+
 _PORT_BITS = 16
 _ALL_PORTS = (1 << _PORT_BITS) - 1
 _KEPT = 8_192
@@ -137,6 +140,8 @@ def _ethertypes(packet: PacketMatch, ip: bool) -> tuple[int | None, ...]:
         return (ETHERTYPE[prefix.version],)
     if packet.ethertype is not None:
         return (packet.ethertype,)
+    if packet.protocol in _FAMILY:
+        return (_FAMILY[packet.protocol],)
     if ip or packet.protocol is not None or packet.dscp is not None:
         return IPV4, IPV6
     return (None,)

@@ -33,3 +33,8 @@ LAYOUT = OptionLayout(
 
 SPEC = OptionSchemaSpec(layout=LAYOUT)
 "As it is declared; the allocator gives it a slot."
+
+
+def group_in(data: bytes) -> int:
+    """Return the identity that the option's data carries; 0 where there is none."""
+    return int.from_bytes(data) & MAX_IDENTITY

@@ -31,6 +31,7 @@ from controller.intent.model import (
     PortSpec,
     object_id,
 )
+from controller.intent.overlaps import Trouble, finding_of
 from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
@@ -238,6 +239,8 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if held.kind is Kind.OPTION_POLICY:
+            return status.ACCEPTED, self._effective(held.name), programmed
         if held.kind is Kind.POLICY:
             shadow = shadow_of(self.compiler.intent, held.name)
             return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
@@ -246,6 +249,12 @@ class Reconciler:
             rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]
             return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
+
+    def _effective(self, option_policy: str) -> Condition:
+        found = finding_of(self.compiler.intent, option_policy)
+        if found is not None and found.trouble is Trouble.CONFLICT:
+            return status.contested(found.other)
+        return status.effective(None if found is None else found.other)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""

@@ -126,6 +126,12 @@ def effective(shadow: str | None) -> Condition:
     return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
 
 
+def contested(other: str) -> Condition:
+    """Say that a policy meets another one of its rank, so that a switch may take either for some packets."""
+    message = f"{other} does something else with some of its packets at the same priority"
+    return Condition(type="Effective", status=Truth.UNKNOWN, reason="Conflict", message=message)
+
+
 def connected(report: HostReport) -> Condition:
     """Say whether a host's OVSDB answers."""
     if report.state is LinkState.CONNECTED:

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
+from scapy.layers import inet
+from scapy.layers.l2 import Ether
 
 from benchmarks.rig.datapath import megaflows, purge
+from controller.compiler.meters import DROP_LOG
 from controller.intent.model import GroupSpec, Kind
 from controller.intent.rules import PortRange
 from controller.lab import Underlay
 from tests.system.conversations import many_connections, tcp, udp, udp_answer_refused, udp_refused
 from tests.system.overlay import Endpoint, Overlay
+from tests.system.packets import Wires
 
 pytestmark = pytest.mark.system
 
@@ -191,6 +198,54 @@ def megaflow_counts(
         return [len(megaflows(host, version)) for host in overlay.lab.hosts]
 
 
+def test_refusals_are_told_and_a_flood_of_them_is_limited(
+    overlay: Overlay, ports: dict[str, Endpoint]
+) -> None:
+    source, target = ports["ops1"], ports["db1"]
+    overlay.rule("no-ops", "blue", "db", from_group="ops", protocol=TCP, allow=False, log=True)
+    assert not tcp(overlay, source, target, 5432)
+    wanted = f"deny ops -> db tcp {source.ipv4}:"
+    event = told(overlay, wanted)
+    assert event["message"].endswith(f" -> {target.ipv4}:5432 by policy/no-ops on hv2")
+    assert (event["kind"], event["host"], event["network"]) == ("denied", "hv2", "blue")
+    # No policy allows it: that is told as well.
+    assert udp(overlay, ports["lone1"], target, 53) == (False, False)
+    assert told(overlay, "deny no group -> db udp ")["message"].endswith("by default on hv2")
+    before = sent_up(overlay, "hv2")
+    began = time.monotonic()
+    frame = Ether(src=source.mac, dst=target.mac) / inet.IP(src=source.ipv4, dst=target.ipv4) / inet.ICMP()
+    with Wires(overlay.lab, [source.name]) as wires:
+        for _ in range(3000):
+            wires[source.name].send(bytes(frame))
+    time.sleep(1)
+    most = 20 * (time.monotonic() - began) + 20
+    passed, cut = (now - then for now, then in zip(sent_up(overlay, "hv2"), before, strict=True))
+    assert cut > 2000
+    assert 1 <= passed - cut <= most + 5
+    assert told(overlay, "deny ops -> db icmp ")["message"].endswith("by default on hv2")
+
+
+def told(overlay: Overlay, beginning: str) -> dict[str, Any]:
+    """Return an event whose message begins so, once it is there."""
+    end = time.monotonic() + 5
+    while True:
+        found = [
+            event for event in overlay.controller.ask("events", 0) if event["message"].startswith(beginning)
+        ]
+        if found:
+            return found[-1]
+        assert time.monotonic() < end, [event["message"] for event in overlay.controller.ask("events", 0)]
+        time.sleep(0.05)
+
+
+def sent_up(overlay: Overlay, host: str) -> tuple[int, int]:
+    """Return how many refused packets a bridge was to send up, and how many of them its meter cut off."""
+    said = overlay.lab.host(host).ofctl("meter-stats", "br-int", f"meter={DROP_LOG}")
+    counts = re.findall(r"packet_in_count:(\d+)|packet_count:(\d+)", said)
+    packets, cut = (int(one or other) for one, other in counts[:2])
+    return packets, cut
+
+
 def test_membership_moves_rights_at_once(overlay: Overlay, ports: dict[str, Endpoint]) -> None:
     source, target = ports["lone1"], ports["db1"]
     overlay.rule("web-db", "blue", "db", from_group="web", protocol=TCP, ports=DB_PORT)
@@ -198,8 +253,17 @@ def test_membership_moves_rights_at_once(overlay: Overlay, ports: dict[str, Endp
     for group, may in (("web", True), ("ops", False), ("web", True), (None, False)):
         overlay.declare("blue", 5, group=group)
         overlay.controller.settle((Kind.PORT, source.name))
-        assert tcp(overlay, source, target, 5432) is may, group
+        assert comes_to(overlay, source, target, may), group
     # The target's own group counts as much as the sender's.
     overlay.declare("blue", 3, group=None)
     overlay.controller.settle((Kind.PORT, target.name))
-    assert tcp(overlay, source, target, 5432)
+    assert comes_to(overlay, source, target, may=True)
+
+
+def comes_to(overlay: Overlay, source: Endpoint, target: Endpoint, may: bool) -> bool:
+    """Tell whether two may talk, or not, before long: OVS looks at its megaflows again a little after flows changed."""
+    end = time.monotonic() + 3
+    while tcp(overlay, source, target, 5432) is not may:
+        if time.monotonic() > end:
+            return False
+    return True

@@ -114,7 +114,6 @@ def wait_for_fault(overlay: Overlay, fault: str, since: int) -> float:
 def test_one_bad_packet_is_dropped_and_attributed(
     overlay: Overlay, ports: list[Endpoint], fault: str
 ) -> None:
-    overlay.controller.provoked.append("sent")
     target = ports[0]
     since, mark = last_event(overlay), token()
     forget_megaflows(overlay.lab.host("hv2"))

@@ -32,6 +32,7 @@ PURE = (
     "controller/guard/judge.py",
     "controller/guard/shield.py",
     "controller/guard/watch.py",
+    "controller/guard/words.py",
     "controller/hoststate.py",
     "controller/compiler",
     "controller/intent/model.py",

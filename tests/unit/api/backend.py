@@ -14,6 +14,7 @@ from controller.intent.store import MemoryStore
 from controller.prober.prober import Prober
 from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth, Work
 from controller.southbound.ports import HostReport, WaitingHost
+from ovs_geneve.openflow.stats import Count
 from tests.fakes.bridges import FakeBridges
 
 PENDING = Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message="not acknowledged yet")
@@ -29,6 +30,7 @@ class FakeController:
         self.store = MemoryStore()
         self.service = IntentService(self.store)
         self.refusal = None
+        self.counted = []
         "Raised by submit instead of an answer."
         self.acknowledges = True
         self.waited_for = []
@@ -38,6 +40,7 @@ class FakeController:
         self.strangers = ()
         self.disagreements = ()
         self.behind = set()
+        self.log = EventLog()
         self.bridges = FakeBridges(lambda: {n: h.spec.endpoints for n, h in self.intent.hosts.items()})
         self.prober = Prober(
             self.bridges,
@@ -47,7 +50,6 @@ class FakeController:
             draw=count(0xA1).__next__,
         )
         self.bridges.sighted = self.prober.sighted
-        self.log = EventLog()
 
     @property
     def intent(self):
@@ -63,6 +65,9 @@ class FakeController:
             return [self.refusal for _ in commands]
         answers = map(self.service.enqueue, commands)
         return await asyncio.gather(*answers, return_exceptions=True)
+
+    def guards(self, host):
+        return True
 
     def events(self, since, limit):
         return self.log.since(since, limit)
@@ -90,6 +95,10 @@ class FakeController:
     def progress(self, host):
         behind = 7 if host in self.behind else None
         return HostProgress(phase="idle", flows=12, groups=3, messages_sent=40, behind_since=behind)
+
+    async def counters(self, held, feature):
+        self.counted.append((held.id, feature.name))
+        return {"hv1": Count(packets=3, bytes=180), "hv2": Count(packets=1, bytes=60), "hv3": None}
 
     def work(self):
         return Work(parts_compiled=70, messages_sent=40, last_revision=7, last_parts=3, last_hosts=2)

@@ -176,6 +176,13 @@ def test_hosts_behind_a_load_balancer_have_its_flows_and_no_others_do():
 
     fabric.do(put("hv1", host("192.0.2.1")), put("hv2", host("192.0.2.2")), *aws, target("hv1"))
     assert holders() == {"hv1"}
+    fabric.do(put("other", schema(1)))
+    refused = [
+        flow
+        for flow in fabric.compiler.desired("hv1").flows.values()
+        if parse(flow.cookie).feature == Feature.FIREWALL and parse(flow.cookie).object_key
+    ]
+    assert len(refused) == 1, "an option that the load balancer does not know does not go back to it"
     assert set(fabric.do(target("hv2"))) == {"hv1", "hv2"}
     assert holders() == {"hv2"}
     fabric.compiler.serve(frozenset({"hv1"}))

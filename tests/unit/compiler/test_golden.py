@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from controller.compiler import buckets, parts, port_flows
+from controller.compiler import buckets, parts, port_flows, rule_parts, situation
 from controller.compiler.buckets import EncodedBucket, seal_group
 from controller.compiler.cookies import Feature, parse
 from controller.compiler.features import flood, local_port, neighbours, tunnel
@@ -21,8 +23,22 @@ from controller.compiler.pipeline import Table
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import PortView
 from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
-from controller.intent.model import Address, Kind
-from controller.intent.rules import PortRange
+from controller.intent.model import Address, Direction, InnerVlan, Kind
+from controller.intent.rules import (
+    Copy,
+    FieldName,
+    Mirror,
+    PacketField,
+    PacketMatch,
+    PortRange,
+    SetDscp,
+    SetQueue,
+    Stamp,
+    StampFrom,
+    Steer,
+    Strip,
+)
+from ovs_geneve.geneve.fields import FieldKind, OptionField
 from ovs_geneve.openflow.bundle import Block
 from ovs_geneve.openflow.flow import Bucket, Flow, GroupEntry, GroupKind
 from ovs_geneve.openflow.stats import canonical_buckets
@@ -105,6 +121,68 @@ def option_firewall(fabric: Fabric) -> None:
     )
 
 
+def option_policies(fabric: Fabric) -> None:
+    """All that policies match and do, at the sender and at the receiver."""
+    two_hosts_one_network(fabric)
+    tier, zone, hop = (
+        FieldName(*name) for name in (("context", "tier"), ("context", "zone"), ("trace", "hop"))
+    )
+    web = PacketMatch(protocol=6, destination_ports=(PortRange(80, 82),))
+    marked = PacketMatch(source=ip_network("10.0.0.0/24"), dscp=46)
+    out = Direction.EGRESS
+    fabric.do(
+        put("web", group(7)),
+        put("context", schema(1)),
+        put(
+            "trace",
+            schema(2, length=8, fields=(OptionField(name="hop", kind=FieldKind.UINT, offset=32, bits=4),)),
+        ),
+        put("blue", replace(network(100, "identity", "context", "trace"), inner_vlan=InnerVlan.STRIP)),
+        put("web1", port("blue", 1, "10.0.0.1", group="web")),
+        put("tap", port("blue", 4)),
+        bind("tap", "hv1"),
+        *(rolled_out("blue", name) for name in ("identity", "context", "trace")),
+        put(
+            "stamp",
+            policy(
+                "blue",
+                direction=out,
+                action=None,
+                from_port="web1",
+                packet=marked,
+                priority=400,
+                actions=(Stamp(tier, 5), StampFrom(zone, PacketField.VLAN), Copy(hop, hop), SetDscp(10)),
+            ),
+        ),
+        put(
+            "chain",
+            policy(
+                "blue",
+                direction=out,
+                action=None,
+                from_group="web",
+                packet=web,
+                priority=300,
+                actions=(Steer(("open", "tap"), hop),),
+            ),
+        ),
+        put("to-db", policy("blue", direction=out, from_port="web1", to_port="db1")),
+        put(
+            "watch",
+            policy(
+                "blue",
+                {"context.tier": (5, 0xFF)},
+                to_port="db1",
+                action=None,
+                from_port="web1",
+                actions=(Strip("trace"), SetQueue(3), Mirror("tap")),
+            ),
+        ),
+        put("web-in", policy("blue", to_group="web", from_group="web")),
+    )
+    fabric.plug("hv1", tap=4)
+
+
 def options_on_their_way(fabric: Fabric) -> None:
     two_hosts_one_network(fabric)
     fabric.do(
@@ -156,6 +234,7 @@ SCENARIOS = (
     one_port_dual_stack,
     two_hosts_one_network,
     options_and_policies,
+    option_policies,
     option_firewall,
     options_on_their_way,
     ipv6_underlay,
@@ -171,8 +250,9 @@ class Recorder:
         self.groups: dict[EncodedGroup, GroupEntry] = {}
         self.buckets: dict[Bucket, EncodedBucket] = {}
         monkeypatch.setattr(parts, "seal_flows", self._seal)
+        monkeypatch.setattr(rule_parts, "seal_flows", self._seal)
         monkeypatch.setattr(parts, "seal_group", self._group)
-        monkeypatch.setattr(parts, "to_host", self._to_host)
+        monkeypatch.setattr(situation, "to_host", self._to_host)
         monkeypatch.setattr(parts, "to_port", self._to_port)
         monkeypatch.setattr(parts, "port_flows", self)
 

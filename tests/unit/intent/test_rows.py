@@ -13,8 +13,10 @@ from controller.intent.commands import Bind
 from controller.intent.model import (
     CapabilitySpec,
     DatapathChoice,
+    Direction,
     GroupSpec,
     HostSpec,
+    InnerVlan,
     Kind,
     NetworkSpec,
     Object,
@@ -31,11 +33,12 @@ from controller.intent.model import (
     Tunables,
 )
 from controller.intent.rows import TABLES, decode_row, encode_row
-from controller.intent.rules import PortRange
+from controller.intent.rules import FieldName, PortRange
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.openflow.tlv_table import TlvMap
 from tests.unit.intent.builders import KINDS, after, fabric
+from tests.unit.intent.rule_strategies import PACKETS, actions
 
 NETWORK, PORT, SCHEMA, OTHER, WEB, DB, HOST = (UUID(int=number) for number in range(1, 8))
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -121,6 +124,7 @@ SPECS = st.one_of(
         vni=st.integers(1, 2**24 - 1),
         options=st.permutations(["schema", "other"]).map(tuple) | st.just(()),
         values=VALUES,
+        inner_vlan=st.sampled_from(InnerVlan),
     ),
     st.builds(
         PortSpec,
@@ -142,9 +146,15 @@ SPECS = st.one_of(
         OptionPolicySpec,
         network=st.just("network"),
         priority=st.integers(0, 10_000),
+        direction=st.sampled_from(Direction),
+        from_port=st.none() | st.just("port"),
+        from_group=st.none() | st.just("web"),
         to_port=st.none() | st.just("port"),
+        to_group=st.none() | st.just("db"),
         match=MATCHES,
-        action=st.sampled_from(PolicyAction),
+        packet=PACKETS,
+        actions=actions(SELECTORS.map(lambda pair: FieldName(*pair)), NUMBERS, "port"),
+        action=st.none() | st.sampled_from(PolicyAction),
     ),
     st.builds(
         CapabilitySpec,

@@ -20,7 +20,7 @@ from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Truth
 from controller.southbound.ports import HostReport, LinkState, Problem
 from ovs_geneve.openflow.messages import MessageType
-from tests.builders import bind, delete, drop_policy, host, network, port, put, schema
+from tests.builders import bind, delete, drop_policy, group, group_policy, host, network, port, put, schema
 from tests.fakes.switch import FakeBridge, FakeChannel
 
 UP = HostReport(state=LinkState.CONNECTED, provisioned=True)
@@ -294,6 +294,23 @@ def test_refused_object_is_named_with_the_hosts_error(rig: Rig) -> None:
     assert rig.condition(Kind.HOST, "hv2", "Programmed").reason == "OFPFMFC_TABLE_FULL"
     assert rig.condition(Kind.HOST, "hv1", "Programmed").status is Truth.TRUE
     assert rig.condition(Kind.PORT, "web1", "Programmed").status is Truth.TRUE
+
+
+def test_policy_that_another_one_decides_before_is_told_so(rig: Rig) -> None:
+    rig.do(
+        put("web", group()),
+        put("green", network(300, "identity")),
+        put("low", group_policy("green", "web", protocol=6)),
+    )
+    assert rig.condition(Kind.POLICY, "low", "Effective").status is Truth.TRUE
+    rig.do(put("top", group_policy("green", "web", priority=200, allow=False)))
+    shadowed = rig.condition(Kind.POLICY, "low", "Effective")
+    assert (shadowed.status, shadowed.reason) == (Truth.FALSE, "Shadowed")
+    assert "policy/top" in shadowed.message
+    rig.do(delete("policy/top"))
+    assert rig.condition(Kind.POLICY, "low", "Effective").status is Truth.TRUE
+    # No host has a port of its network: there is nothing to wait for.
+    assert rig.condition(Kind.POLICY, "low", "Programmed").status is Truth.TRUE
 
 
 def test_conditions_of_a_host_that_has_trouble(rig: Rig) -> None:

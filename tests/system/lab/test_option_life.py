@@ -6,6 +6,7 @@ A ping runs across the fabric all along, and loses nothing while options come an
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,11 @@ def lab(bring_up) -> Lab:
 
 
 @pytest.fixture
-def controller(lab: Lab, tmp_path: Path) -> Iterator[ControllerBeside]:
-    with ControllerBeside(tmp_path / "controller") as beside:
+def controller(lab: Lab, unused_tcp_port: int) -> Iterator[ControllerBeside]:
+    with (
+        tempfile.TemporaryDirectory(prefix="life") as directory,  # sockets need short paths
+        ControllerBeside(Path(directory) / "controller", f"127.0.0.1:{unused_tcp_port}") as beside,
+    ):
         for host in lab.hosts:
             endpoints = [{"address": str(host.endpoint)}]
             document = {"ovsdb": host.ovsdb, "endpoints": endpoints, "underlay_mtu": host.mtu}
@@ -86,8 +90,36 @@ def rolled_out(controller: ControllerBeside) -> bool:
 def verified(controller: ControllerBeside) -> dict[str, Any]:
     probe = controller.post("probes", {"network": "blue"})
     path = f"probes/{probe['id']}"
-    wait_until(lambda: controller.get(path)["state"] == "done", 20, "the probes")
+    wait_until(lambda: controller.get(path)["state"] == "finished", 20, "the probes")
     return controller.get(path)
+
+
+RULE = {
+    "network": "blue",
+    "to": {"port": "db"},
+    "match": {"option": {"context.tier": "web"}},
+    "action": "allow",
+}
+NEXT_RULE = RULE | {"match": {"option": {"context2.tier": "web"}}}
+
+
+def carry(controller: ControllerBeside, *options: str) -> None:
+    """Have the network carry options, and return once they are rolled out."""
+    controller.put("networks", "blue", {"vni": 100, "options": list(options)}, wait=True)
+    wait_until(lambda: rolled_out(controller), 30, f"{options} to be rolled out")
+
+
+def stamp(controller: ControllerBeside, **options: dict[str, Any]) -> None:
+    """Have every port stamp these options, with the tier that its name says."""
+    for name, (_, number) in PORTS.items():
+        tier = {"tier": name if name != "guest" else "none"}
+        stamped = {schema: values | tier for schema, values in options.items()}
+        controller.put("ports", name, port(number, **stamped), wait=True)
+
+
+def assert_only_web_reaches_db(lab: Lab) -> None:
+    assert pings(lab, "web", "10.0.0.2")
+    assert not pings(lab, "guest", "10.0.0.2")
 
 
 def test_the_life_of_an_option(lab: Lab, controller: ControllerBeside) -> None:
@@ -104,58 +136,47 @@ def test_the_life_of_an_option(lab: Lab, controller: ControllerBeside) -> None:
     assert plan["rollouts"] == [{"network": "blue", "schema": "context", "direction": "in"}]
     assert controller.get("networks/blue")["spec"]["options"] == []
 
-    # Rolled out while traffic flows.
-    controller.put("networks", "blue", {"vni": 100, "options": ["context"]}, wait=True)
-    wait_until(lambda: rolled_out(controller), 30, "the rollout")
-    for name, tier in (("web", "web"), ("db", "db"), ("guest", "none")):
-        number = PORTS[name][1]
-        controller.put("ports", name, port(number, context={"tier": tier, "zone": 7}), wait=True)
-
-    # Used.
-    rule = {
-        "network": "blue",
-        "to": {"port": "db"},
-        "match": {"option": {"context.tier": "web"}},
-        "action": "allow",
-    }
+    # Rolled out while traffic flows, used, and proved on the wire between every two hosts.
+    carry(controller, "context")
+    stamp(controller, context={"zone": 7})
     assert pings(lab, "guest", "10.0.0.2")
-    controller.put("option-policies", "web-only", rule, wait=True)
-    assert pings(lab, "web", "10.0.0.2")
-    assert not pings(lab, "guest", "10.0.0.2")
-
-    # Proved on the wire, between every two hosts.
+    controller.put("option-policies", "web-only", RULE, wait=True)
+    assert_only_web_reaches_db(lab)
     matrix = verified(controller)
     assert len(matrix["results"]) == 6
-    assert all(one["reached"] for one in matrix["results"])
+    assert matrix["failed"] == 0, matrix
+    for one in matrix["results"]:
+        assert [proved["option"] for proved in one["options"]] == ["context"]
+        assert one["proved_mtu"] == one["wanted_mtu"] == network["mtu_after"]
 
-    # A new version beside the old one, and over to it.
+    replace_version(lab, controller)
+    reuse_slot(lab, controller)
+    ping.assert_nothing_lost(100)
+
+
+def replace_version(lab: Lab, controller: ControllerBeside) -> None:
+    """A new version comes beside the old one, all go over to it, and the old one leaves the network."""
     with pytest.raises(LabError, match="immutable"):
         controller.put("option-schemas", "context", CONTEXT | {"length": 8})
     controller.put("option-schemas", "context2", NEXT)
-    controller.put("networks", "blue", {"vni": 100, "options": ["context", "context2"]}, wait=True)
-    wait_until(lambda: rolled_out(controller), 30, "the new version")
-    for name, tier in (("web", "web"), ("db", "db"), ("guest", "none")):
-        both = {"context": {"tier": tier, "zone": 7}, "context2": {"tier": tier, "owner": "192.0.2.7"}}
-        controller.put("ports", name, port(PORTS[name][1], **both), wait=True)
-    controller.put(
-        "option-policies", "web-only", rule | {"match": {"option": {"context2.tier": "web"}}}, wait=True
-    )
-    assert pings(lab, "web", "10.0.0.2")
-    assert not pings(lab, "guest", "10.0.0.2")
+    carry(controller, "context", "context2")
+    stamp(controller, context={"zone": 7}, context2={"owner": "192.0.2.7"})
+    controller.put("option-policies", "web-only", NEXT_RULE, wait=True)
+    assert_only_web_reaches_db(lab)
 
-    # The old one goes: not while anything speaks of it, then senders first.
+    # Not while anything speaks of it; then senders first.
     with pytest.raises(LabError, match="in-use"):
         controller.put("networks", "blue", {"vni": 100, "options": ["context2"]})
-    for name, tier in (("web", "web"), ("db", "db"), ("guest", "none")):
-        controller.put("ports", name, port(PORTS[name][1], context2={"tier": tier}), wait=True)
-    controller.put("networks", "blue", {"vni": 100, "options": ["context2"]}, wait=True)
-    wait_until(lambda: rolled_out(controller), 30, "the old version to go")
+    stamp(controller, context2={"owner": "192.0.2.7"})
+    carry(controller, "context2")
+
+
+def reuse_slot(lab: Lab, controller: ControllerBeside) -> None:
+    """The old version's slot rests, and then means something else, which nobody misreads."""
     slot = controller.get("option-schemas/context")["status"]["slot"]
     controller.delete("option-schemas", "context")
-
-    # Its slot rests, and then means something else, which nobody misreads.
-    first = controller.put("option-schemas", "early", ANOTHER | {"type": 6})
-    assert first["status"]["slot"] != slot
+    early = controller.put("option-schemas", "early", ANOTHER | {"type": 6})
+    assert early["status"]["slot"] != slot
     wait_until(lambda: not maps_option(lab, "0xff00,type=0x1,"), 30, "the old option to be unmapped")
     wait_until(
         lambda: controller.plan("option-schemas", "colour", ANOTHER)["slots"]["slot"] == slot,
@@ -163,13 +184,10 @@ def test_the_life_of_an_option(lab: Lab, controller: ControllerBeside) -> None:
         "the slot to be free",
     )
     controller.put("option-schemas", "colour", ANOTHER)
-    controller.put("networks", "blue", {"vni": 100, "options": ["context2", "colour"]}, wait=True)
-    wait_until(lambda: rolled_out(controller), 30, "the option in the old one's slot")
-    assert pings(lab, "web", "10.0.0.2")
-    assert not pings(lab, "guest", "10.0.0.2")
-    assert all(one["reached"] for one in verified(controller)["results"])
-
-    ping.assert_nothing_lost(100)
+    carry(controller, "context2", "colour")
+    assert_only_web_reaches_db(lab)
+    matrix = verified(controller)
+    assert matrix["failed"] == 0, matrix
 
 
 def maps_option(lab: Lab, what: str) -> bool:

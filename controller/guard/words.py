@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guard saw, in words for people. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from controller.guard.judge import Fault
+from controller.guard.watch import Offence
+from ovs_geneve.megaflow import OptionHeader
+
+MAX_OPTIONS = 8
+"Named of each peer, network and fault: one that tries them all must not push everything else out of memory."
+
+_WHAT = {
+    Fault.UNKNOWN_CRITICAL: "critical {option}, which nobody declared",
+    Fault.WRONG_LENGTH: "{option}, declared with another length",
+    Fault.MALFORMED: "options that do not fit their header",
+    Fault.DUPLICATE: "{option} twice in a packet",
+    Fault.NOT_CARRIED: "{option}, which the network does not carry",
+    Fault.OUTDATED: "options that were not understood",
+}
+
+
+class Words:
+    """Describes offences, the same ones in the same words."""
+
+    def __init__(self) -> None:
+        self._named: dict[tuple[object, ...], set[OptionHeader]] = defaultdict(set)
+
+    def describe(self, host: str, offence: Offence, peer: str, network: str) -> str:
+        """Say who sent what; `network` is a name, or says VNI where there is none."""
+        named = self._named[host, offence.source, offence.vni, offence.verdict.fault]
+        option = offence.verdict.option
+        if option is not None and option not in named:
+            if len(named) < MAX_OPTIONS:
+                named.add(option)
+            else:
+                option = None
+        what = _WHAT[offence.verdict.fault].format(option=_name(option))
+        place = network if network.startswith("VNI") else f"network {network} (VNI {offence.vni})"
+        return f"{peer} ({offence.source}) sent {what}, on {place}"
+
+
+def _name(option: OptionHeader | None) -> str:
+    if option is None:
+        return "options of many kinds"
+    return f"option {option.option_class:#06x}/{option.option_type:#04x} of {option.length} bytes"
