@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from immutables import Map
 
-from controller.intent.conditions import conditions_of, steer_of
+from controller.intent.conditions import conditions_of, flows_of_policy, steer_of
 from controller.intent.identity import IDENTITY
 from controller.intent.model import (
     Address,
@@ -171,6 +171,7 @@ def _network_groups(network: NetworkSpec, held: AnyObject) -> Iterator[tuple[Ter
 
 def _option_policy_groups(policy: OptionPolicySpec, held: AnyObject) -> Iterator[tuple[Term, str]]:
     yield ("policies-of", policy.network), held.name
+    yield ("option-policies-of-size", policy.network, policy.direction, flows_of_policy(policy)), held.name
     if policy.to_port is not None:
         yield ("policies-to", policy.to_port), held.name
     if policy.from_port is not None:

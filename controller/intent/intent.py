@@ -14,6 +14,7 @@ from typing import cast
 
 from immutables import Map
 
+from controller.intent.conditions import MAX_FLOWS_OF_POLICY
 from controller.intent.index import (
     NO_MEMBERS,
     Index,
@@ -28,6 +29,7 @@ from controller.intent.model import (
     BindingSpec,
     CapabilitySpec,
     Change,
+    Direction,
     GroupSpec,
     HostSpec,
     Kind,
@@ -229,6 +231,11 @@ class Intent:
     def policies_of(self, network: str) -> Map[str, None]:
         """Return the names of the network's option policies."""
         return self.group("policies-of", network)
+
+    def flows_of_options(self, network: str, direction: Direction) -> int:
+        """Return how many flows the network's option policies of a direction come to."""
+        sizes = range(1, MAX_FLOWS_OF_POLICY + 1)
+        return sum(s * len(self.group("option-policies-of-size", network, direction, s)) for s in sizes)
 
     def policies_to(self, port: str) -> Map[str, None]:
         """Return the names of the option policies that name this port as where packets go."""

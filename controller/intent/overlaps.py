@@ -79,18 +79,25 @@ def report(intent: Intent, network: str, direction: Direction) -> dict[str, Find
 
 def _findings(intent: Intent, held: Object[OptionPolicySpec]) -> Iterator[Finding]:
     spec, own = held.spec, extent_of(intent, held.spec)
+    level = rank(spec)
+    all_policies = map(intent.option_policies.__getitem__, intent.policies_of(spec.network))
+    # First what is cheap: this is asked of every policy that is listed, and looks at every other one.
     others = [
         other
-        for name in sorted(intent.policies_of(spec.network))
-        if (other := intent.option_policies[name]).spec.direction is spec.direction and name != held.name
+        for other in all_policies
+        if other.spec.priority >= spec.priority
+        and other.spec.direction is spec.direction
+        and other is not held
+        and _options_meet(other.spec, own)
     ]
+    others.sort(key=lambda other: other.name)
     for other in others:
-        above = rank(other.spec) > rank(spec)
+        above = rank(other.spec) > level
         if above and _leaves_nothing(other.spec, spec) and covers(extent_of(intent, other.spec), own):
             yield Finding(Trouble.SHADOWED, other.id)
     for other in others:
-        level = rank(other.spec) == rank(spec) and _outcome(other.spec) != _outcome(spec)
-        if level and meet(extent_of(intent, other.spec), own):
+        rivals = rank(other.spec) == level and _outcome(other.spec) != _outcome(spec)
+        if rivals and meet(extent_of(intent, other.spec), own):
             yield Finding(Trouble.CONFLICT, other.id)
 
 
@@ -171,6 +178,15 @@ def _fields(intent: Intent, spec: OptionPolicySpec) -> Iterator[tuple[Hashable, 
     if spec.from_group is not None:
         identity = intent.groups[spec.from_group].spec.identity or 0
         yield (IDENTITY, GROUP_FIELD), Masked(identity, MAX_IDENTITY)
+
+
+def _options_meet(spec: OptionPolicySpec, own: Extent) -> bool:
+    """Tell whether what a policy matches of options leaves it anything of an extent: cheap, and most have nothing."""
+    for match in spec.match:
+        bits = own.masked.get((match.schema, match.field), _ANY)
+        if (match.value ^ bits.value) & match.mask & bits.mask:
+            return False
+    return True
 
 
 def _leaves_nothing(above: OptionPolicySpec, below: OptionPolicySpec) -> bool:

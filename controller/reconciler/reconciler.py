@@ -242,6 +242,8 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if self.compiler.intent.get(held.kind, held.name) is None:
+            return status.ACCEPTED, programmed  # who stored it is answered, and somebody took it away since
         if held.kind is Kind.OPTION_POLICY:
             return status.ACCEPTED, self._effective(held.name), programmed
         if held.kind is Kind.POLICY:

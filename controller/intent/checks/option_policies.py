@@ -10,7 +10,7 @@ from controller.intent.checks.documents import field_of, pointer
 from controller.intent.checks.groups import check_group
 from controller.intent.checks.policies import check_priority
 from controller.intent.checks.rules import check_actions, check_packet
-from controller.intent.conditions import flows_of_policy, steer_of
+from controller.intent.conditions import MAX_FLOWS_OF_POLICY, flows_of_policy, steer_of
 from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
@@ -24,7 +24,6 @@ from controller.intent.model import (
     object_id,
 )
 
-MAX_FLOWS_OF_POLICY = 256
 MAX_FLOWS_OF_NETWORK = 10_000
 "In one direction, which is one table."
 
@@ -120,10 +119,11 @@ def _check_size(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
     if own > MAX_FLOWS_OF_POLICY:
         reason = f"it is {own} flows: want at most {MAX_FLOWS_OF_POLICY}; fewer ranges of ports, or several policies"
         raise Conflict("policy-too-large", reason, pointer="/match")
-    others = (
-        intent.option_policies[other].spec for other in intent.policies_of(spec.network) if other != name
-    )
-    flows = own + sum(flows_of_policy(other) for other in others if other.direction is spec.direction)
+    held = intent.option_policies.get(name)
+    before = 0
+    if held is not None and (held.spec.network, held.spec.direction) == (spec.network, spec.direction):
+        before = flows_of_policy(held.spec)
+    flows = own - before + intent.flows_of_options(spec.network, spec.direction)
     if flows > MAX_FLOWS_OF_NETWORK:
         network = object_id(Kind.NETWORK, spec.network)
         what = f"with it, {spec.direction} policies of {network} are {flows} flows"

@@ -495,3 +495,12 @@ def test_a_host_is_programmed_once_it_is_recorded_what_it_can_do() -> None:
     assert programmed() == "Pending"
     rig.do(Record(name="hv1", spec=CapabilitySpec()))
     assert programmed() == "Acknowledged"
+
+
+def test_a_policy_that_somebody_took_away_since_is_told_of_all_the_same(rig: Rig) -> None:
+    rig.do(put("web", group()), put("blue", network(100, "identity")))
+    rig.do(put("between", group_policy("blue", "web")), put("by-option", drop_policy("blue")))
+    held = [rig.intent.policies["between"], rig.intent.option_policies["by-option"]]
+    rig.do(delete("policy/between"), delete("option-policy/by-option"))
+    for one in held:
+        assert {told.type for told in rig.reconciler.conditions(one)} == {"Accepted", "Programmed"}
