@@ -256,7 +256,13 @@ class Reconciler:
         return status.ACCEPTED, programmed
 
     def _effective(self, option_policy: str) -> Condition:
-        found = finding_of(self.compiler.intent, option_policy)
+        intent = self.compiler.intent
+        spec = intent.option_policies[option_policy].spec
+        rollouts = (intent.rollouts[name].spec for name in intent.rollouts_of(spec.network))
+        awaited = status.reads_what_is_not_sent(spec, rollouts)
+        if awaited is not None:
+            return awaited
+        found = finding_of(intent, option_policy)
         if found is not None and found.trouble is Trouble.CONFLICT:
             return status.contested(found.other)
         return status.effective(None if found is None else found.other)
