@@ -163,6 +163,8 @@ def _network_groups(network: NetworkSpec, held: AnyObject) -> Iterator[tuple[Ter
     yield from (_field_use(held, held.name, value.schema, value.field) for value in network.values)
     for host in network.target.hosts if network.target is not None else ():
         yield ("targets-on", host), held.name
+    for gateway in network.target.gateways if network.target is not None else ():
+        yield ("targets-behind", *address_term(gateway)), held.name
     if network.mtu is not None:
         yield ("demanding-mtu",), held.name
     if network.vni is not None:

@@ -302,6 +302,10 @@ class Intent:
         """Return the names of the networks that the host is a target of."""
         return self.group("targets-on", host)
 
+    def targets_behind(self, gateway: Address) -> Map[str, None]:
+        """Return the names of the networks whose load balancer has the address."""
+        return self.group("targets-behind", *address_term(gateway))
+
     @property
     def networks_demanding_mtu(self) -> Map[str, None]:
         """The names of the networks that say what they must carry."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from controller.errors import Invalid
+from controller.errors import Conflict, Invalid
 from controller.intent.checks.documents import (
     check_distinct,
     check_external_id,
@@ -99,3 +99,7 @@ def _check_endpoints(intent: Intent, name: str, endpoints: tuple[Address, ...]) 
         holder = intent.host_by_endpoint(address)
         what = f"tunnel endpoint {address}"
         check_free(holder, Kind.HOST, name, code="endpoint-taken", what=what, at=at)
+        behind = min(intent.targets_behind(address), default=None)
+        if behind is not None:
+            by = object_id(Kind.NETWORK, behind)
+            raise Conflict("endpoint-taken", f"{address} is a gateway of {by}", pointer=at, holder=by)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Network
 from typing import assert_never
 
 from controller.errors import Conflict, Invalid
@@ -48,6 +49,9 @@ _MAC_GROUP_BIT = 1 << 40
 MAX_CHAIN = 16
 "Ports of one service chain."
 
+MAX_ACTIONS = 64
+"A flow is one OpenFlow message, and that has 64 KiB; the largest action here takes less than 300 bytes."
+
 _SOURCE_BITS = {PacketField.DSCP: 6, PacketField.VLAN: 12, PacketField.SOURCE_PORT_KEY: 22}
 "How wide what a packet says is."
 
@@ -76,6 +80,9 @@ def _check_family(match: PacketMatch) -> None:
     for name, prefix in (("source", match.source), ("destination", match.destination)):
         if prefix is None:
             continue
+        if isinstance(prefix, IPv6Network) and prefix.network_address.scope_id is not None:
+            reason = f"{prefix}: an address with a zone is known to one host"
+            raise Invalid("address-scoped", reason, pointer=pointer("match", name))
         wanted = ETHERTYPE[prefix.version]
         if said is not None and said != wanted:
             reason = f"{prefix} is IPv{prefix.version}, the rest of the match is not"
@@ -89,6 +96,9 @@ def _check_family(match: PacketMatch) -> None:
 
 def check_actions(intent: Intent, network: Object[NetworkSpec], spec: OptionPolicySpec) -> None:
     """Refuse actions on what the network's packets do not carry, or that cannot be done where the policy is."""
+    if len(spec.actions) > MAX_ACTIONS:
+        reason = f"{len(spec.actions)} actions: want at most {MAX_ACTIONS}"
+        raise Invalid("actions-too-many", reason, pointer="/actions")
     for position, action in enumerate(spec.actions):
         _check_action(intent, network, spec, action, pointer("actions", position))
     if needs_ip(spec) and not {IPV4, IPV6}.issuperset(ethertypes_of(spec)):

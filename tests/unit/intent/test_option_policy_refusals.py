@@ -10,6 +10,7 @@ import pytest
 
 from controller.errors import Conflict, IntentError, Invalid
 from controller.intent.checks.option_policies import MAX_FLOWS_OF_NETWORK, MAX_FLOWS_OF_POLICY
+from controller.intent.checks.rules import MAX_ACTIONS
 from controller.intent.commands import Put, evaluate
 from controller.intent.conditions import flows_of_policy
 from controller.intent.model import Direction, InnerVlan, OptionDirection, PolicyAction
@@ -108,6 +109,8 @@ INVALID = [
         "option-receive-only",
         "/actions/0/stamp",
     ),
+    (green(*[SetQueue(1)] * (MAX_ACTIONS + 1)), "actions-too-many", "/actions"),
+    (packet(source=ip_network("fe80::1%eth0")), "address-scoped", "/match/source"),
     (green(Copy(TIER, ZONE)), "field-too-narrow", "/actions/0/copy"),
     (green(Strip("spare")), "option-not-on-network", "/actions/0/strip"),
     (green(Strip("identity")), "option-reserved", "/actions/0/strip"),

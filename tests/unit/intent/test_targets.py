@@ -57,6 +57,7 @@ def fabric() -> Intent:
         ),
         (put("web1", port("gwlb", 1)), "network-is-target", "/network"),
         (delete("host/hv1"), "in-use", ""),
+        (put("hv3", host("192.0.2.100")), "endpoint-taken", "/endpoints/0/address"),
     ],
 )
 def test_what_is_refused(command, code, pointer):
