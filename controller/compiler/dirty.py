@@ -8,13 +8,23 @@ list of moves.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from controller.compiler.part import Part, PartKind
 from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
 from controller.compiler.situation import Situation
 from controller.intent.intent import Intent
-from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
+from controller.intent.model import (
+    Address,
+    AnyObject,
+    Change,
+    HostSpec,
+    Kind,
+    NetworkSpec,
+    OptionPolicySpec,
+    RolloutSpec,
+)
 from controller.intent.rules import ports_named
 
 
@@ -61,9 +71,13 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
 
 
 def _means_the_same(change: Change) -> bool:
-    """Tell whether only labels changed: no flow says them."""
+    """Tell whether only labels changed, or a network's MTU: no flow says them."""
     old, new = change.old, change.new
-    return old is not None and new is not None and (old.key, old.spec) == (new.key, new.spec)
+    if old is None or new is None or old.key != new.key:
+        return False
+    if isinstance(old.spec, NetworkSpec) and isinstance(new.spec, NetworkSpec):
+        return replace(old.spec, mtu=new.spec.mtu) == new.spec
+    return old.spec == new.spec
 
 
 def parts_of_move(port: str, before: Seat | None, after: Seat | None, situation: Situation) -> Iterator[Part]:

@@ -309,7 +309,7 @@ def test_change_of_one_network_touches_no_other() -> None:
     assert set(fabric.do(put("blue1", port("blue", 1, "10.0.0.1")))) == {"hv1"}
 
 
-def test_labels_cost_nothing() -> None:
+def test_labels_and_a_demanded_mtu_cost_nothing() -> None:
     fabric = Fabric()
     blue = network(100)
     fabric.do(put("hv1", host("192.0.2.1")), put("blue", blue))
@@ -317,8 +317,9 @@ def test_labels_cost_nothing() -> None:
         fabric.do(put(f"p{number}", port("blue", number)), bind(f"p{number}", "hv1"))
     before = fabric.compiler.parts_compiled
     assert fabric.do(Put(kind=Kind.NETWORK, name="blue", spec=blue, labels=(("owner", "me"),))) == {}
+    assert fabric.do(put("blue", replace(blue, mtu=1300))) == {}
     assert fabric.compiler.parts_compiled == before
-    assert fabric.intent.networks["blue"].labels == (("owner", "me"),)
+    assert fabric.intent.networks["blue"].spec.mtu == 1300
 
 
 def test_unbound_port_needs_nothing_on_hosts_without_its_network() -> None:
