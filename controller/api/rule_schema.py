@@ -50,7 +50,10 @@ class PortTargetDocument(Struct, forbid_unknown_fields=True):
 
 
 class SteerDocument(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A chain of logical ports that packets go through, in this order."""
+    """A chain of logical ports that packets go through, in this order; at egress, and unicast only.
+
+    What such a port sends under the MACs of others is believed in its network.
+    """
 
     ports: list[str]
     position: Annotated[
@@ -90,13 +93,20 @@ class OptionPolicyDocument(Struct, forbid_unknown_fields=True, kw_only=True):
     direction: Annotated[
         Literal["ingress", "egress"], Meta(description="Seen from the port: ingress goes to it.")
     ] = "ingress"
-    from_: SelectorDocument = field(name="from", default_factory=SelectorDocument)
-    to: SelectorDocument = field(default_factory=SelectorDocument)
+    from_: Annotated[
+        SelectorDocument,
+        Meta(description="Who sends; at ingress a port is known by its MAC, a group by what packets carry."),
+    ] = field(name="from", default_factory=SelectorDocument)
+    to: Annotated[
+        SelectorDocument, Meta(description="Where it goes; at egress a port, by its MAC, and no group.")
+    ] = field(default_factory=SelectorDocument)
     match: MatchDocument = field(default_factory=MatchDocument)
-    actions: list[ActionDocument] = field(default_factory=list)
+    actions: Annotated[
+        list[ActionDocument], Meta(description="Carried out in this order, before the verdict.")
+    ] = field(default_factory=list)
     action: Annotated[
         Literal["allow", "drop"] | None,
-        Meta(description="The verdict; null lets the packet go on as if the policy were not there."),
+        Meta(description="The verdict; null leaves it to the other policies. The highest priority decides."),
     ] = None
 
 

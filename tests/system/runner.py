@@ -14,6 +14,7 @@ import signal
 from pathlib import Path
 
 from controller.compiler.compile import Compiler
+from controller.compiler.cookies import Feature
 from controller.intent.commands import Delete, Put
 from controller.intent.model import Kind
 from controller.prober.model import Result
@@ -21,6 +22,7 @@ from controller.prober.plan import Request
 from controller.process import ControllerProcess, running
 from controller.reconciler.status import Truth
 from controller.settings import Settings
+from ovs_geneve.openflow.stats import Count
 from tests.system.wire import LENGTH, SOCKET
 
 _EVERY = 0.02
@@ -73,6 +75,9 @@ class Service:
     async def capabilities(self, host: str) -> object:
         held = self._process.intent.capabilities.get(host)
         return None if held is None else held.spec
+
+    async def counted(self, kind: Kind, name: str, feature: Feature) -> dict[str, Count | None]:
+        return await self._process.counters(self._process.intent.objects(kind)[name], feature)
 
     async def key(self, kind: Kind, name: str) -> int:
         return self._process.intent.objects(kind)[name].key

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +15,10 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
+from controller.compiler.cookies import Feature
 from controller.intent.model import (
     Direction,
+    GroupSpec,
     InnerVlan,
     Kind,
     NetworkSpec,
@@ -277,6 +281,63 @@ def test_dscp_and_queue(world: World) -> None:
         assert sum(flow.packets for flow in flows) >= 1
         plain = Ether(src=here.mac, dst=there.mac, type=0x88B5) / (b"x" * 30)
         assert heard(world, here, plain, there) == {there.name: 1}
+
+
+def test_what_a_policy_counted(world: World) -> None:
+    """By host; OVS takes over what its datapath counted within a second."""
+    here, beside, there = world.here, world.beside, world.there
+    with world.policies(rule=egress(action=PolicyAction.ALLOW, packet=PacketMatch(protocol=17))):
+        for sender in (here, here, beside, there):
+            target = here if sender is there else there
+            assert heard(world, sender, frame(sender, target), target) == {target.name: 1}
+        end = time.monotonic() + 10
+        while True:
+            counted = world.overlay.controller.ask("counted", Kind.OPTION_POLICY, "rule", Feature.POLICY)
+            packets = {host: count.packets for host, count in counted.items()}
+            if packets == {"hv1": 3, "hv2": 1, "hv3": 0}:
+                break
+            assert time.monotonic() < end, packets
+            time.sleep(0.1)
+        assert counted["hv1"].bytes == 3 * counted["hv2"].bytes > 0
+
+
+def test_by_the_groups_of_both_sides(overlay: Overlay) -> None:
+    for name in ("web", "db"):
+        overlay.controller.put(Kind.GROUP, name, GroupSpec())
+    try:
+        overlay.network("green", options=("identity",))
+        web, db, other, stranger = (
+            overlay.port("green", host, number, group=group)
+            for number, (host, group) in enumerate(
+                (("hv1", "web"), ("hv2", "db"), ("hv1", "db"), ("hv2", None)), 1
+            )
+        )
+        spec = OptionPolicySpec(network="green", action=PolicyAction.ALLOW)
+        said = {
+            "let-in": replace(spec, from_group="web", to_group="db"),
+            "let-out": replace(spec, direction=Direction.EGRESS, from_group="db", to_port=web.name),
+        }
+        for name, one in said.items():
+            overlay.controller.put(Kind.OPTION_POLICY, name, one)
+        overlay.controller.settle(*((Kind.OPTION_POLICY, name) for name in said))
+        expected = {(web, db), (web, other), (web, stranger), (stranger, web), (db, web), (other, web)}
+        everybody = (web, db, other, stranger)
+        with Wires(overlay.lab, [port.name for port in everybody]) as wires:
+            marks = {}
+            for pair in itertools.permutations(everybody, 2):
+                marks[pair] = token()
+                wires[pair[0].name].send(marked(frame(*pair), marks[pair]))
+            time.sleep(0.3)
+            got = {
+                (sender, target) for (sender, target), mark in marks.items() if wires[target.name].count(mark)
+            }
+        assert got == expected
+        for name in said:
+            overlay.controller.delete(Kind.OPTION_POLICY, name)
+    finally:
+        overlay.clear()
+        for name in ("web", "db"):
+            overlay.controller.delete(Kind.GROUP, name)
 
 
 @pytest.mark.parametrize("side", ["sender", "receiver"])

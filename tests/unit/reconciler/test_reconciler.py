@@ -12,9 +12,9 @@ import pytest
 
 from controller.compiler.cookies import parse
 from controller.hoststate import HostFacts
-from controller.intent.commands import Command, evaluate
+from controller.intent.commands import Command, Record, evaluate
 from controller.intent.intent import Intent, merged
-from controller.intent.model import Kind
+from controller.intent.model import CapabilitySpec, Kind
 from controller.reconciler.programmer import Phase
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Truth
@@ -458,3 +458,40 @@ def test_switch_that_does_not_answer_delays_nobody_else(rig: Rig) -> None:
     rig.settle()
     assert len(rig.channels[1].asked) == asked + 1
     assert rig.in_sync("hv1", 1)
+
+
+def test_what_a_host_can_do_is_asked_when_there_is_something_to_know() -> None:
+    rig = Rig()
+    told: list[str] = []
+    rig.reconciler.on_host = told.append
+    rig.do(put("hv1", host("192.0.2.1")), put("blue", network(100)))
+    rig.report("hv1", 1)
+    rig.connect(1)
+    rig.settle()
+    assert told == ["hv1"] * 3, "declared, its database, its bridge"
+    rig.do(put("context", schema(1)))
+    rig.settle()
+    assert len(told) == 3, "an acknowledgement is no news of that"
+    rig.do(delete("host/hv1"), put("hv1", host("192.0.2.1")))
+    assert len(told) == 4, "what was recorded went with it"
+    rig.disconnect(1)
+    rig.connect(1)
+    rig.settle()
+    assert len(told) == 5
+
+
+def test_a_host_is_programmed_once_it_is_recorded_what_it_can_do() -> None:
+    rig = Rig()
+    rig.reconciler.records_hosts = True
+    rig.do(put("hv1", host("192.0.2.1")))
+    rig.report("hv1", 1)
+    rig.connect(1)
+    rig.settle()
+
+    def programmed() -> str:
+        conditions = rig.reconciler.conditions(rig.intent.hosts["hv1"])
+        return next(one.reason for one in conditions if one.type == "Programmed")
+
+    assert programmed() == "Pending"
+    rig.do(Record(name="hv1", spec=CapabilitySpec()))
+    assert programmed() == "Acknowledged"
