@@ -49,7 +49,7 @@ test-system: setup ## Real packets in network namespaces; needs root
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane verify)
+bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify)
 	@$(SUDO) $(BIN)/python -m benchmarks.$*
 
 format: $(VENV)/ready ## Format the sources

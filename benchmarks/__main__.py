@@ -28,6 +28,7 @@ NAMES = (
     "rest",
     "restart",
     "dataplane",
+    "groups",
     "verify",
 )
 RESULTS = Path(__file__).parent / "results"

@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     "The guard could not do what it had to."
     DENIED = "denied"
     "A policy between groups refused packets, and tells of it."
+    ROLLOUT = "rollout"
+    "An option moved on, on its way into a network or out of it, or waits for a host."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class Event:
     "Seconds since 1970."
     kind: EventKind
     host: str
-    "Where it was seen."
+    "Where it was seen; empty where it is about a network as a whole."
     peer: str = ""
     "Who caused it: a host, or its address."
     network: str = ""

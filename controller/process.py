@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import uvicorn
@@ -26,7 +27,7 @@ from controller.compiler.punts import Punt
 from controller.compiler.recompute import Recomputation
 from controller.drop_log import DropLog
 from controller.errors import SetupError
-from controller.events import Event, EventLog
+from controller.events import Event, EventKind, EventLog
 from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
@@ -44,6 +45,7 @@ from controller.reconciler.status import Condition, HostProgress, Work
 from controller.rollout.hosts import RolloutHosts
 from controller.rollout.probing import ProbedCanary
 from controller.rollout.runner import Rollouts
+from controller.rollout.telling import describe
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
 from controller.shares.table import Progress
@@ -107,6 +109,10 @@ class ControllerProcess:
         said = self.reconciler.conditions(held)
         return (*said, *self._guard.conditions(held.name)) if held.kind is Kind.HOST else said
 
+    def guards(self, host: str) -> bool:
+        """Tell whether a host's datapath is watched for bad options."""
+        return self._guard.guards(host)
+
     def events(self, since: int, limit: int) -> tuple[Event, ...]:
         """Return what happened after an event, oldest first."""
         return self._events.since(since, limit)
@@ -157,6 +163,16 @@ class ControllerProcess:
         return (True, "") if self._service.is_certain else (False, "the intent store does not answer")
 
 
+@dataclass(frozen=True, slots=True)
+class _Fabric:
+    """What stands between the intent and the hosts."""
+
+    reconciler: Reconciler
+    binder: Binder
+    hosts: HostDatabases
+    packets: PacketExchange
+
+
 @asynccontextmanager
 async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> AsyncIterator[ControllerProcess]:
     """Run everything but the REST server, for the duration of the context."""
@@ -164,31 +180,15 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
     async with AsyncExitStack() as stack:
         collector = stack.enter_context(Collector())
         remote = await _store_remote(settings, stack)
-        store = OvsdbStore(remote, writer=settings.name)
-        stack.push_async_callback(store.close)
-        service = IntentService(store)
-        await service.start()
-        stack.push_async_callback(service.stop)
-
-        apps = AppHost()
-        stack.push_async_callback(apps.close)
-        switches = OpenFlowServer(apps)
-        stack.push_async_callback(switches.close)
-        hosts = make_hosts(settings, switches)
-        binder = Binder(lambda: service.intent, service.submit)
-        reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
-        hosts.events = reconciler
-        packets = PacketExchange()
-        apps.add(GeneveApp, switches=reconciler, packets=packets)
-        prober = _prober(service, reconciler, packets)
+        service = await _service(settings, remote, stack)
+        fabric = await _fabric(settings, service, make_hosts, stack)
+        reconciler, binder = fabric.reconciler, fabric.binder
+        prober = _prober(service, fabric)
         stack.push_async_callback(prober.stop)
-        if settings.openflow is not None:
-            address, port = _address(settings.openflow)
-            await switches.listen_tcp(address or None, port)
-        await hosts.start()
-        stack.push_async_callback(hosts.close)
-        if settings.shares_hosts:
-            reconciler.serve(frozenset())
+        events = EventLog()
+        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        fabric.packets.register(Punt.DROP_LOG, refused)
+        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         sight = RolloutHosts(reconciler)
         clock = asyncio.get_running_loop().time
         rollouts = Rollouts(sight, service.submit, clock, quarantine=settings.slot_rest)
@@ -197,26 +197,52 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         # Nothing may come between: others write to the store as well.
         reconciler.start(service.intent)
         keeper = None
-        events = EventLog()
-        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
-        packets.register(Punt.DROP_LOG, refused)
-        guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         if settings.shares_hosts:
             keeper = _share_hosts(settings, remote, service, binder, reconciler)
             sight.shared = keeper
             stack.push_async_callback(keeper.stop)
-        _connect(service, reconciler, rollouts, recorder, keeper)
-        for name, work in (
-            ("binder", binder.run()),
-            ("rollouts", rollouts.run()),
-            ("recorder", recorder.run()),
-            ("guard", guard.run()),
-        ):
-            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
+        _connect(service, reconciler, rollouts, recorder, events, keeper)
+        for worker in (binder, rollouts, recorder, guard):
+            task = asyncio.create_task(worker.run(), name=type(worker).__name__.lower())
+            stack.push_async_callback(_end, task)
         if keeper is not None:
             keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, hosts, rollouts, prober, guard, events)
+        yield ControllerProcess(service, binder, reconciler, fabric.hosts, rollouts, prober, guard, events)
+
+
+async def _service(settings: Settings, remote: str, stack: AsyncExitStack) -> IntentService:
+    """Follow the store."""
+    store = OvsdbStore(remote, writer=settings.name)
+    stack.push_async_callback(store.close)
+    service = IntentService(store)
+    await service.start()
+    stack.push_async_callback(service.stop)
+    return service
+
+
+async def _fabric(
+    settings: Settings, service: IntentService, make_hosts: MakeHosts, stack: AsyncExitStack
+) -> _Fabric:
+    """Listen for hosts and bridges; nothing is done with them before the reconciler is started."""
+    apps = AppHost()
+    stack.push_async_callback(apps.close)
+    switches = OpenFlowServer(apps)
+    stack.push_async_callback(switches.close)
+    hosts = make_hosts(settings, switches)
+    binder = Binder(lambda: service.intent, service.submit)
+    reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
+    hosts.events = reconciler
+    packets = PacketExchange()
+    apps.add(GeneveApp, switches=reconciler, packets=packets)
+    if settings.openflow is not None:
+        address, port = _address(settings.openflow)
+        await switches.listen_tcp(address or None, port)
+    await hosts.start()
+    stack.push_async_callback(hosts.close)
+    if settings.shares_hosts:
+        reconciler.serve(frozenset())
+    return _Fabric(reconciler, binder, hosts, packets)
 
 
 async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
@@ -229,9 +255,9 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
     return database.remote
 
 
-def _prober(service: IntentService, reconciler: Reconciler, packets: PacketExchange) -> Prober:
+def _prober(service: IntentService, fabric: _Fabric) -> Prober:
     """Give the prober its way to the bridges."""
-    bridges = FleetBridges(reconciler)
+    bridges = FleetBridges(fabric.reconciler)
     prober = Prober(
         bridges,
         lambda: service.intent,
@@ -240,7 +266,7 @@ def _prober(service: IntentService, reconciler: Reconciler, packets: PacketExcha
         draw=lambda: secrets.randbits(64),
     )
     bridges.sighted = prober.sighted
-    packets.register(Punt.PROBE, bridges)
+    fabric.packets.register(Punt.PROBE, bridges)
     return prober
 
 
@@ -271,6 +297,7 @@ def _connect(
     reconciler: Reconciler,
     rollouts: Rollouts,
     recorder: Recorder,
+    events: EventLog,
     keeper: Keeper | None,
 ) -> None:
     """Have everybody told of what moves: the intent, bridges, other controllers."""
@@ -278,6 +305,8 @@ def _connect(
     def changed(before: Intent, after: Intent, changes: Sequence[Change]) -> None:
         reconciler.intent_changed(before, after, changes)
         rollouts.intent_changed(changes)
+        for network, message in filter(None, map(describe, changes)):
+            events.add(EventKind.ROLLOUT, host="", network=network, message=message, now=time.time())
         if keeper is not None:
             if any(change.kind is Kind.HOST for change in changes):
                 keeper.declare(_revisions(after))

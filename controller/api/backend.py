@@ -35,6 +35,9 @@ class Controller(Protocol):
     async def submit_all(self, commands: Sequence[Put]) -> Sequence[Result | BaseException]:
         """Decide on commands in their order, each for itself; a result or the error of each."""
 
+    def guards(self, host: str) -> bool:
+        """Tell whether a host's datapath is watched for bad options."""
+
     def events(self, since: int, limit: int) -> Sequence[Event]:
         """Return what happened after an event, oldest first."""
 

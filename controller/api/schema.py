@@ -253,6 +253,8 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     lint: list[FindingView] | UnsetType = UNSET
     "Of an option schema: what is unwise about it. Of a network: about its options together."
     ovs_version: str | UnsetType = UNSET
+    guarded: bool | UnsetType = UNSET
+    "Of a host: whether its datapath is watched for drops that bad options leave behind."
     progress: ProgressView | UnsetType = UNSET
     rollouts: list[RolloutStateView] | UnsetType = UNSET
     "Of a network: options on their way in or out."
@@ -358,7 +360,7 @@ class EventView(Struct, kw_only=True):
     first: Annotated[str, Meta(description="When it happened first, RFC 3339.")]
     last: str
     kind: Annotated[str, Meta(examples=["bad-options", "peer-cut-off"])]
-    host: Annotated[str, Meta(description="Where it was seen.")]
+    host: Annotated[str, Meta(description="Where it was seen; empty: about the network as a whole.")]
     peer: Annotated[str, Meta(description="Who caused it: a host, or its address.")]
     network: str
     message: str

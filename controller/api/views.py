@@ -123,6 +123,7 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
         case HostSpec():
             view.capabilities = capabilities_view(controller.intent, held.name)
             view.ovs_version = controller.report(held.name).ovs_version
+            view.guarded = controller.guards(held.name)
             progress = controller.progress(held.name)
             view.progress = ProgressView(
                 phase=progress.phase,

@@ -24,9 +24,11 @@ from controller.compiler.edits import Edits, HostChange, changes_of
 from controller.compiler.fragments import Fragment, FragmentId, Layer, LayerKind, shared_layer
 from controller.compiler.layers import Layers
 from controller.compiler.meters import METERS
-from controller.compiler.parts import Part, PartKind, Situation, produce
+from controller.compiler.part import Part, PartKind
+from controller.compiler.parts import produce
 from controller.compiler.recompute import Recomputation, Snapshot, compare
 from controller.compiler.seats import Seat
+from controller.compiler.situation import Situation
 from controller.compiler.views import resting_map, tlv_map
 from controller.hoststate import EncodedFlow, HostState, Installation, Observed, maps_fit
 from controller.intent.intent import Intent

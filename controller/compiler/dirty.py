@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controller.compiler.parts import Part, PartKind, Situation
+from controller.compiler.part import Part, PartKind
 from controller.compiler.policy_defaults import selected_port
 from controller.compiler.seats import Seat
+from controller.compiler.situation import Situation
 from controller.intent.intent import Intent
 from controller.intent.model import Address, AnyObject, Change, HostSpec, Kind, OptionPolicySpec, RolloutSpec
 from controller.intent.rules import ports_named

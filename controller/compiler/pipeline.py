@@ -56,7 +56,10 @@ class Table(IntEnum):
 
 
 class Priority(IntEnum):
-    """The levels within a table; policies spread over POLICY to POLICY + 30002, and what is above is in GROUPS."""
+    """The levels within a table.
+
+    Option policies spread over POLICY to POLICY + 20001; those between groups, in GROUPS, to POLICY + 30002.
+    """
 
     MISS = 0
     FLOOD = 50

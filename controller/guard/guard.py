@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import Address
 from controller.reconciler.status import Condition, Truth
 from ovs_geneve.errors import ConnectionLost
-from ovs_geneve.megaflow import parse_megaflows
+from ovs_geneve.megaflow import TunnelMegaflow, parse_megaflows
 from ovs_geneve.unixctl import Command, CommandFailed, Reply, call
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ _LARGE = 20_000
 "Megaflows of a datapath from which on it is dumped only when the counter moved."
 
 _DEGRADED_SECONDS = 60.0
+
+_SEEN_SECONDS = 10.0
 
 _COUNTER = ("coverage/read-counter", "drop_action_invalid_tunnel_metadata")
 "Counted by the userspace datapath (OVS lib/odp-execute.c); the kernel's own counters do not reach it."
@@ -68,9 +71,15 @@ class Guard:
         self._patrols: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, dict[str, _Trouble]] = {}
         "By host and peer."
+        self._seen: dict[str, float] = {}
+        "When a host's ovs-vswitchd answered last."
         self._words = Words()
         self._rules: tuple[Intent, Rules] | None = None
         "Made from which intent."
+
+    def guards(self, host: str) -> bool:
+        """Tell whether a host was looked at a moment ago."""
+        return time.monotonic() - self._seen.get(host, -math.inf) < _SEEN_SECONDS
 
     async def run(self) -> None:
         """Have every host patrolled until cancelled."""
@@ -112,7 +121,9 @@ class Guard:
                 socket = control_socket(directory)
                 holds = any(watch.holds_shields for watch in watches.values())
                 if socket is not None and await beat.is_due(socket, holds=holds):
-                    pause = await self._look(host, socket, watches)
+                    pause = await self._look(host, socket, watches, beat)
+                if socket is not None:
+                    self._seen[host] = time.monotonic()
             except (ConnectionLost, CommandFailed) as error:
                 _log.debug("guard of %s: %s", host, error)  # its link says that it is away
                 watches, beat = {}, _Beat()
@@ -120,16 +131,19 @@ class Guard:
                 _log.exception("guard of %s", host)
             await asyncio.sleep(pause)
 
-    async def _look(self, host: str, socket: Path, watches: dict[str, Watch]) -> float:
+    async def _look(self, host: str, socket: Path, watches: dict[str, Watch], beat: _Beat) -> float:
         """Look at every datapath of a host; return after how many seconds to look again."""
         intent = self._intent()
         rules, peers = self._rules_of(intent), _peers_of(intent, host)
         (datapaths,) = await call(socket, [("dpctl/dump-dps",)])
         pause = _EVERY
         for datapath in datapaths.text.split():
+            began = time.monotonic()
             (dump,) = await call(socket, [("dpctl/dump-flows", "-m", datapath)])
+            beat.dumped(time.monotonic() - began)
+            flows = await asyncio.to_thread(_parsed, dump.text)
             watch = watches.setdefault(datapath, Watch())
-            decision = watch.look(parse_megaflows(dump.text), rules, peers, datapath, time.monotonic())
+            decision = watch.look(flows, rules, peers, datapath, time.monotonic())
             if decision.commands:
                 pause = _SOON
                 replies = await call(socket, decision.commands)
@@ -174,11 +188,14 @@ class _Beat:
     def __init__(self) -> None:
         self._counted: str | None = None
         self._dumped = 0.0
+        self._not_before = 0.0
 
     async def is_due(self, socket: Path, *, holds: bool) -> bool:
         """Ask ovs-vswitchd."""
         counter, upcalls = await call(socket, [_COUNTER, ("upcall/show",)])
         now = time.monotonic()
+        if now < self._not_before:
+            return False
         moved = counter.error is None and counter.text != self._counted
         self._counted = None if counter.error is not None else counter.text
         rested = now - self._dumped > _DUMP_EVERY
@@ -186,6 +203,14 @@ class _Beat:
             return False
         self._dumped = now
         return True
+
+    def dumped(self, seconds: float) -> None:
+        """Take note of how long a dump kept ovs-vswitchd from its work: it gets nine times as long for itself."""
+        self._not_before = time.monotonic() + min(9 * seconds, _DUMP_EVERY)
+
+
+def _parsed(dump: str) -> tuple[TunnelMegaflow, ...]:
+    return tuple(parse_megaflows(dump))
 
 
 def _megaflows(upcalls: Reply) -> int:

@@ -17,11 +17,12 @@ def shadow_of(intent: Intent, name: str) -> str | None:
     A stateful policy that others allow the packets of still lets the replies in, so only a denial shadows it.
     """
     spec = intent.policies[name].spec
-    for other in sorted(intent.policies_to_group(spec.network, spec.to_group)):
+    rank, found = _rank(spec), list[str]()
+    for other in intent.policies_to_group(spec.network, spec.to_group):
         held = intent.policies[other].spec
-        if _rank(held) > _rank(spec) and _covers(held, spec) and not (spec.stateful and held.allow):
-            return other
-    return None
+        if _rank(held) > rank and _covers(held, spec) and not (spec.stateful and held.allow):
+            found.append(other)
+    return min(found, default=None)
 
 
 def _rank(spec: PolicySpec) -> tuple[int, bool]:

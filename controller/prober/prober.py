@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the prober: one run at a time, in the order they were asked for, as fast as its limits allow.
+"""Runs the prober: of what users ask for one run at a time, in its order, as fast as its limits allow.
 
 Runs are kept in memory, the last `KEPT`; they are no part of the intent, and a restart forgets them.
 """
@@ -54,7 +54,8 @@ class Job:
     "Seconds, once it is finished."
     run: ProbeRun | None = None
     final: list[Result] = field(default_factory=list)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set when there may be something to send."
 
     @property
     def id(self) -> str:
@@ -94,9 +95,8 @@ class Prober:
         self._draw = draw
         self._limits = limits or Limits()
         self._waiting: deque[Job] = deque()
-        self._current: Job | None = None
+        self._running: list[Job] = []
         self._task: asyncio.Task[None] | None = None
-        self._moved = asyncio.Event()
         self.jobs: deque[Job] = deque(maxlen=KEPT)
         "The latest last."
 
@@ -105,22 +105,16 @@ class Prober:
         if len(self._waiting) >= MAX_WAITING:
             reason = f"{MAX_WAITING} runs wait for their turn: ask again when one is over"
             raise Conflict("probes-waiting", reason, holder=f"probes/{self._waiting[0].id}")
-        job = Job(
-            number=self._draw(),
-            request=request,
-            legs=legs(self._intent(), request),
-            asked_at=self._wall(),
-        )
-        self.jobs.append(job)
+        job = self._job(request)
         self._waiting.append(job)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="prober")
         return job
 
     async def verify(self, request: Request) -> list[Result]:
-        """Run to the end; for who waits for what it proves."""
-        job = self.start(request)
-        await job.ended.wait()
+        """Run at once, beside what users asked for, and to the end; for small runs of the controller itself."""
+        job = self._job(request)
+        await self._probe(job)
         return job.final
 
     def job(self, name: str) -> Job | None:
@@ -129,11 +123,9 @@ class Prober:
 
     def sighted(self, host: str, sighting: Sighting) -> None:
         """Take in a probe that a host's bridge reported."""
-        job = self._current
-        if job is None or job.run is None:
-            return
-        if job.run.arrived(host, sighting, self._clock()):
-            self._moved.set()
+        for job in self._running:
+            if job.run is not None and job.run.arrived(host, sighting, self._clock()):
+                job.moved.set()
 
     async def stop(self) -> None:
         """End what runs."""
@@ -141,17 +133,25 @@ class Prober:
             self._task.cancel()
             await asyncio.wait({self._task})
 
+    def _job(self, request: Request) -> Job:
+        planned = legs(self._intent(), request)
+        job = Job(number=self._draw(), request=request, legs=planned, asked_at=self._wall())
+        self.jobs.append(job)
+        return job
+
     async def _work(self) -> None:
         while self._waiting:
-            job = self._current = self._waiting.popleft()
-            try:
-                await self._probe(job)
-            finally:
-                self._current = None
-                job.state = JobState.FINISHED
-                job.ended.set()
+            await self._probe(self._waiting.popleft())
 
     async def _probe(self, job: Job) -> None:
+        self._running.append(job)
+        try:
+            await self._run(job)
+        finally:
+            self._running.remove(job)
+            job.state = JobState.FINISHED
+
+    async def _run(self, job: Job) -> None:
         began = self._clock()
         watched = self._bridges.connected()
         run = job.run = ProbeRun(job.number, job.legs, watched, began, job.request.timeout, self._limits)
@@ -159,23 +159,14 @@ class Prober:
         while not run.finished:
             for shot in run.take(self._clock()):
                 self._fire(run, shot)
-            self._moved.clear()
+            job.moved.clear()
             if not run.finished:
-                await self._pause(run.due(self._clock()))
+                await _pause(job.moved, run.due(self._clock()))
         job.took = self._clock() - began
         for number, result in enumerate(run.results(), 1):
             job.final.append(result)
             if not number % _RESULTS_AT_ONCE:
                 await asyncio.sleep(0)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait until something is due, or a leg has moved on."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(seconds, self._moved.set)
-        try:
-            await self._moved.wait()
-        finally:
-            timer.cancel()
 
     def _fire(self, run: ProbeRun, shot: Shot) -> None:
         source = shot.leg.source
@@ -185,3 +176,12 @@ class Prober:
             run.unsent(
                 shot, f"the bridge of {source} is not connected to this controller, or does not keep up"
             )
+
+
+async def _pause(moved: asyncio.Event, seconds: float) -> None:
+    """Wait until something is due, or a leg has moved on."""
+    timer = asyncio.get_running_loop().call_later(seconds, moved.set)
+    try:
+        await moved.wait()
+    finally:
+        timer.cancel()

@@ -41,6 +41,7 @@ from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
 from ovs_geneve.openflow.events import Event
+from ovs_geneve.openflow.tlv_table import TlvTable
 
 _LEAVE_SECONDS = 2.0
 "How long a host that is taken out may take to drop our flows before its bridge is given back anyway."
@@ -60,13 +61,15 @@ class Reconciler:
         self._channels: dict[int, SwitchChannel] = {}
         self._reports: dict[str, HostReport] = {}
         self._host_of: dict[int, str] = {}
+        self._tables: dict[str, TlvTable] = {}
+        "What each host's bridge told when it was read last."
         self._progress: dict[str, asyncio.Future[None]] = {}
         self.peers: Peers | None = None
         "The controllers that hosts are shared with; None when all are ours."
         self.on_progress: Callable[[], None] = _ignore
         "Called when a bridge of ours acknowledged something, was read, or went."
         self.on_host: Callable[[str], None] = _ignore_host
-        "Called with a host whose bridge answered, or whose database told something."
+        "Called with a host that was declared, whose bridge was read, or whose database told something."
         self.records_hosts = False
         "Somebody records what hosts can do: then one counts as programmed only once that is stored, for who waits."
         self._served: frozenset[str] | None = None
@@ -334,12 +337,20 @@ class Reconciler:
     def _progressed(self, name: str) -> None:
         self._wake_waiters(name)
         self.on_progress()
-        self.on_host(name)
+        self._note_read(name)
         if name in self.compiler.intent.hosts:
             return
         programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
         if programmer is not None and programmer.phase is Phase.IDLE:
             self._release(name)
+
+    def _note_read(self, name: str) -> None:
+        """Tell if a bridge was read since the last time: what it acknowledges meanwhile says nothing new of it."""
+        programmer = self.programmers.get(name)
+        table = None if programmer is None else programmer.table
+        if table is not None and table is not self._tables.get(name):
+            self._tables[name] = table
+            self.on_host(name)
 
     def _wake_waiters(self, host: str) -> None:
         progress = self._progress.pop(host, None)
@@ -349,6 +360,7 @@ class Reconciler:
     def _follow_host(self, change: Change) -> None:
         if change.new is not None and isinstance(change.new.spec, HostSpec):
             self._links.enrol(cast("Object[HostSpec]", change.new))
+            self.on_host(change.name)
             facts = self._facts(change.name)
             if facts is not None:
                 # Declared again before it was let go: the binder has forgotten what is plugged there.
@@ -374,6 +386,7 @@ class Reconciler:
         if facts is not None and self._host_of.get(facts.dpid) == name:
             del self._host_of[facts.dpid]
         self._reports.pop(name, None)
+        self._tables.pop(name, None)
         self._wake_waiters(name)
         self.compiler.update_ofports(name, {})
 

@@ -70,8 +70,10 @@ class Sight:
     "Why there are none."
     outcome: Outcome | None = None
     "What came of probing them; None before that."
-    waited_for: float = 0.0
-    "Seconds since it has been waiting for the very same."
+    waiting_for: str = ""
+    "What it was waiting for at the last look, in the words of a reason …"
+    waiting: float = 0.0
+    "… and for how many seconds."
 
 
 def decide(rollout: Object[RolloutSpec], sight: Sight) -> Action:
@@ -80,7 +82,7 @@ def decide(rollout: Object[RolloutSpec], sight: Sight) -> Action:
     if spec.stage is RolloutStage.ROLLED_BACK:
         return Done()
     if sight.lacking:
-        return _say(rollout, waiting_for(sight.lacking), sight.waited_for)
+        return _say(rollout, waiting_for(sight.lacking), sight)
     match spec.incoming, spec.stage:
         case True, RolloutStage.RECEIVERS:
             return _record(rollout, RolloutStage.CANARY)
@@ -125,11 +127,12 @@ def _after_canary(rollout: Object[RolloutSpec], sight: Sight) -> Action:
             return _record(rollout, RolloutStage.SENDERS, f"canary passed: {sight.outcome.reason}")
 
 
-def _say(rollout: Object[RolloutSpec], reason: str, waited_for: float) -> Action:
+def _say(rollout: Object[RolloutSpec], reason: str, sight: Sight) -> Action:
     if rollout.spec.reason == reason:
         return Wait(reason)
-    if waited_for < SAY_SECONDS:
-        return Wait(reason, SAY_SECONDS - waited_for)
+    waited = sight.waiting if sight.waiting_for == reason else 0.0
+    if waited < SAY_SECONDS:
+        return Wait(reason, SAY_SECONDS - waited)
     return _record(rollout, rollout.spec.stage, reason)
 
 

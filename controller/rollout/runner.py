@@ -187,7 +187,8 @@ class Rollouts:
             pair=pair,
             no_pair=no_pair,
             outcome=seen.probing.result() if probed and seen.probing is not None else None,
-            waited_for=now - seen.waiting_since if seen.waiting_for else 0.0,
+            waiting_for=seen.waiting_for,
+            waiting=now - seen.waiting_since,
         )
 
     def _seen_of(self, held: Object[RolloutSpec] | Object[RetiredSlotSpec]) -> _Seen:

@@ -14,7 +14,9 @@ from tests.functional.ovsdb.conftest import Daemons
 
 BRIDGE = "br-int"
 
-_FLOW = re.compile(r"cookie=(?P<cookie>0x[0-9a-f]+), (?:table=(?P<table>\d+), )?(?P<rest>priority=.*)")
+_FLOW = re.compile(
+    r"cookie=(?P<cookie>0x[0-9a-f]+), (?:table=(?P<table>\d+), )?(?:reset_counts )?(?P<rest>priority=.*)"
+)
 _FLOW_MOD = re.compile(
     r"ADD (?:table:(?P<table>\d+) )?(?P<match>priority=\S+) cookie:(?P<cookie>0x[0-9a-f]+) (?P<actions>actions=.*)"
 )

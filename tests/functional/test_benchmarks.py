@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("decode", "fleet", "install", "ovsdb", "resync", "rest", "restart", "scale", "verify")
+NAMES = ("decode", "fleet", "groups", "install", "ovsdb", "resync", "rest", "restart", "scale", "verify")
 
 
 @pytest.mark.parametrize("name", NAMES)

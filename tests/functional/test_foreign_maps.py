@@ -32,7 +32,7 @@ async def host(tmp_path: Path) -> AsyncIterator[OvsHost]:
 
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[ControllerProcess]:
-    async with running(Settings(state_directory=tmp_path / "state")) as made:
+    async with running(Settings(state_directory=tmp_path / "state", slot_rest=0.2)) as made:
         yield made
 
 
@@ -118,3 +118,20 @@ async def test_a_slot_that_is_taken_is_said_and_used_once_it_is_let_go(
     assert set(held.tlv_maps) == {OURS}
     assert [flow for flow in held.flows if "tun_metadata" in flow]
     assert port_says() == "Acknowledged"
+
+
+async def test_a_slot_rests_as_long_as_somebody_s_flow_holds_on_to_it(
+    process: ControllerProcess, host: OvsHost
+) -> None:
+    await enrol(process, host)
+    await put(process, "context", Kind.OPTION_SCHEMA, schema(1))
+    await until(lambda: programmed(process).status is Truth.TRUE, "the option is mapped")
+    await somebody(host, "add-flow", "cookie=0x1234,table=200,priority=7,tun_metadata0=1,actions=drop")
+    await process.submit(Delete(kind=Kind.OPTION_SCHEMA, name="context"))
+    await until(lambda: programmed(process).reason == "NXTTMFC_INVALID_TLV_DEL", "OVS does not let go of it")
+    await asyncio.sleep(0.5)
+    assert await mapped(host) == {OURS}
+    assert process.intent.retired_slots, "it rests, whatever time has passed"
+    await somebody(host, "del-flows", "cookie=0x1234/-1")
+    await until(lambda: not process.intent.retired_slots, "it is tried again, and its rest ends")
+    assert await mapped(host) == set()

@@ -193,3 +193,46 @@ def test_a_port_that_is_taken_is_told(folder):
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert "cannot listen" in done.stderr
+
+
+def carried(through: Controller, option: str) -> list[dict]:
+    """Have blue carry an option, and return the rollouts that this began."""
+    through.put("networks/blue", {"vni": 100, "options": [option]})
+    return through.http.get("/v1/rollouts").json()["items"]
+
+
+def stamps(host, slot: int) -> bool:
+    return f"->tun_metadata{slot}" in host.daemons.tool("ovs-ofctl", "dump-flows", "br-int", "table=20")
+
+
+async def test_whoever_is_left_carries_a_rollout_on(world):
+    one = world.controller("a", "--store", world.store)
+    two = world.controller("b", "--store", world.store)
+    names = names_shared_by(one, two)
+    for name in (names[0], names[2]):
+        world.host(name)
+    one.start()
+    two.start()
+    declare(world, one, two)
+    await world.settle()
+    schema = {"class": "0xff00", "length": 4, "fields": []}
+    one.put("option-schemas/first", {**schema, "type": 1})
+    two.put("option-schemas/second", {**schema, "type": 2})
+    # The first goes in with both at work, through the one that does not act as well as through the other.
+    assert [item["name"] for item in carried(two, "first")] == ["blue:first"]
+    until(lambda: not one.http.get("/v1/rollouts").json()["items"], "it is over")
+    assert all(stamps(host, 0) for host in world.hosts.values())
+    # With the second, a host is down, and then so is the controller that acts: the one with the first host.
+    acts, other = (one, two) if min(world.hosts) == names[0] else (two, one)
+    down = world.hosts[max(world.hosts)]
+    down.daemons.end("ovs-vswitchd", signal.SIGKILL)
+    until(lambda: carried(other, "second")[-1]["status"]["reason"], "it says what it waits for")
+    acts.end(signal.SIGKILL)
+    until(lambda: set(world.holders().values()) == {other.name}, "all hosts are held by the one that is left")
+    assert not any(stamps(host, 1) for name, host in world.hosts.items() if host is not down)
+    for left in ("vswitchd.ctl", "br-int.mgmt"):
+        (down.daemons.folder / left).unlink(missing_ok=True)
+    down.daemons.start_vswitchd()
+    until(lambda: not other.http.get("/v1/rollouts").json()["items"], "it is over")
+    assert all(stamps(host, 1) for host in world.hosts.values())
+    await world.settle()

@@ -106,6 +106,29 @@ def test_in_and_out_while_traffic_flows(overlay: Overlay, traffic: list[Pinging]
     assert stamped(overlay) == NONE
 
 
+def test_a_canary_that_fails_rolls_back(overlay: Overlay, traffic: list[Pinging]) -> None:
+    # What a device on the way does that drops packets with options: a flow that is not ours, on hv2.
+    slot, hv2 = overlay.controller.ask("slot", "context"), overlay.lab.host("hv2")
+    hv2.ofctl(
+        "add-flow",
+        "br-int",
+        f"cookie=0x1234,table=0,priority=60000,in_port=6081,tun_metadata{slot},actions=drop",
+    )
+    try:
+        overlay.carry("blue", "context", wait=False)
+        until(lambda: (rollout(overlay) or ("", "", ""))[1] == "rolled-back", "it is rolled back", 15.0)
+        _, _, reason = rollout(overlay) or (True, "", "")
+        assert reason.startswith("canary failed: hv1 to hv2: "), reason
+        conditions = overlay.controller.ask("conditions", Kind.NETWORK, "blue")
+        assert conditions["Programmed"][1] == "RolledBack"
+        assert stamped(overlay) == NONE
+        assert rollout(overlay) == (True, "rolled-back", reason), "until somebody tries again"
+    finally:
+        hv2.ofctl("del-flows", "br-int", "cookie=0x1234/-1")
+    overlay.carry("blue", "context")
+    assert stamped(overlay) == CONTEXT
+
+
 @pytest.fixture
 def down(overlay: Overlay, ports: list[Endpoint]) -> Iterator[LabHost]:
     """hv3 without its ovs-vswitchd; it is there again after the test."""

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
     ("controller.__main__", "controller.process", "controller.cli", "controller.lab"),
     ("controller.api", "controller.app", "controller.guard", "controller.southbound", "controller.shares"),
+    ("controller.rollout",),
     ("controller.reconciler", "controller.prober"),
     ("controller.compiler",),
     ("controller.events", "controller.intent", "controller.hoststate"),
@@ -58,9 +59,14 @@ PURE = (
         )
     ),
     "controller/reconciler/bindings.py",
+    "controller/reconciler/foreign.py",
     "controller/reconciler/plan.py",
     "controller/reconciler/programmer.py",
     "controller/reconciler/status.py",
+    "controller/rollout/canary.py",
+    "controller/rollout/decide.py",
+    "controller/rollout/hosts.py",
+    "controller/rollout/telling.py",
     "controller/shares/decide.py",
     "controller/shares/table.py",
     "controller/southbound/facts.py",

@@ -24,8 +24,10 @@ from controller.compiler.features.protocols import (
     ICMPV6,
     IPV4,
     IPV6,
+    MLDV2_REPORT,
     NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
+    ROUTER_SOLICITATION,
     SCTP,
     TCP,
     UDP,
@@ -116,8 +118,12 @@ def _protection(towards: Terms, *, log: bool) -> Iterator[Flow]:
     actions = _told(0) if log else ()
     match = Match.of(*towards)
     yield Flow(table=Table.GROUPS, priority=Priority.POLICY_DEFAULT, match=match, actions=actions)
-    # Questions to all are answered from the port table; those to one, and the answers, pass between the two alone.
     discovery: Terms = ((ETH_TYPE, IPV6), (IP_PROTO, ICMPV6))
+    for icmp_type in (ROUTER_SOLICITATION, MLDV2_REPORT) if log else ():
+        # Every IPv6 stack says these to everybody, again and again: they would be all that is told.
+        match = Match.of(*towards, *discovery, (ICMPV6_TYPE, icmp_type))
+        yield Flow(table=Table.GROUPS, priority=Priority.DEFAULT_EXCEPTION, match=match)
+    # Questions to all are answered from the port table; those to one, and the answers, pass between the two alone.
     passing: tuple[Terms, ...] = (
         ((ETH_TYPE, ARP),),
         (*discovery, (ICMPV6_TYPE, NEIGHBOUR_SOLICITATION)),

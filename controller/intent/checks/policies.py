@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controller.errors import Conflict, Invalid
 from controller.intent.checks.documents import pointer
 from controller.intent.checks.groups import check_group
@@ -65,10 +63,10 @@ _ALL_PORTS = (PortRange(0, 0xFFFF),)
 
 def _check_apart(intent: Intent, name: str, spec: PolicySpec) -> None:
     """Refuse to say the same of a port twice at one priority: the two would be one flow."""
+    what = _what(spec)
     for other in intent.policies_to_group(spec.network, spec.to_group):
         held = intent.policies[other]
-        alike = replace(held.spec, ports=spec.ports, log=spec.log, stateful=spec.stateful) == spec
-        if other == name or not alike:
+        if other == name or _what(held.spec) != what:
             continue
         if any(_meet(one, two) for one in spec.ports or _ALL_PORTS for two in held.spec.ports or _ALL_PORTS):
             verdict = "allows" if spec.allow else "denies"
@@ -76,6 +74,11 @@ def _check_apart(intent: Intent, name: str, spec: PolicySpec) -> None:
                 f"{held.id} {verdict} some of these ports for the same packets at priority {spec.priority}"
             )
             raise Conflict("policy-overlaps", reason, pointer="/ports", holder=held.id)
+
+
+def _what(spec: PolicySpec) -> tuple[object, ...]:
+    """Return what two policies to a group have in common when they say the same, ports apart."""
+    return spec.from_group, spec.priority, spec.protocol, spec.allow
 
 
 def _meet(one: PortRange, two: PortRange) -> bool:

@@ -19,7 +19,8 @@ _TRACKED, _ESTABLISHED, _REPLY = 0x20, 0x02, 0x08
 
 STAMPED = SetField(f.TUN_ID, 7), SetField(TLV, 5), SetField(f.REG1, 8), SetField(f.REG2, 9)
 KEPT = (f.TUN_ID, 7), (TLV, 5, 0xFFFF), (f.REG1, 8), (f.REG2, 9)
-FROM_TUNNEL = "in_port=1,tun_id=7,tun_metadata0=0x5,tcp"
+FROM_TUNNEL = "in_port=1,tun_id=7,tun_metadata0=0x70005,tcp"
+"With bits that nobody looks at: OVS prints tun_metadata0=0x5/0xffff as tun_metadata0=0x5."
 
 
 def again(switch: Switch, packet: str, state: str = "trk,new") -> str:

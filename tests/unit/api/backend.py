@@ -66,6 +66,9 @@ class FakeController:
         answers = map(self.service.enqueue, commands)
         return await asyncio.gather(*answers, return_exceptions=True)
 
+    def guards(self, host):
+        return True
+
     def events(self, since, limit):
         return self.log.since(since, limit)
 

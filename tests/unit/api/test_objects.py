@@ -142,6 +142,7 @@ async def test_status_says_what_the_kind_has(topology):
     assert (await topology.get("/v1/ports/web1")).json()["status"]["host"] is None
     host = (await topology.get("/v1/hosts/hv1")).json()["status"]
     assert (host["ovs_version"], host["progress"]["flows"]) == ("3.1.0", 12)
+    assert host["guarded"] is True
 
 
 async def test_pages_hold_every_object_once(client):

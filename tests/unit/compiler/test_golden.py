@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.compiler import buckets, parts, port_flows
+from controller.compiler import buckets, parts, port_flows, rule_parts, situation
 from controller.compiler.buckets import EncodedBucket, seal_group
 from controller.compiler.cookies import Feature, parse
 from controller.compiler.features import flood, local_port, neighbours, tunnel
@@ -250,8 +250,9 @@ class Recorder:
         self.groups: dict[EncodedGroup, GroupEntry] = {}
         self.buckets: dict[Bucket, EncodedBucket] = {}
         monkeypatch.setattr(parts, "seal_flows", self._seal)
+        monkeypatch.setattr(rule_parts, "seal_flows", self._seal)
         monkeypatch.setattr(parts, "seal_group", self._group)
-        monkeypatch.setattr(parts, "to_host", self._to_host)
+        monkeypatch.setattr(situation, "to_host", self._to_host)
         monkeypatch.setattr(parts, "to_port", self._to_port)
         monkeypatch.setattr(parts, "port_flows", self)
 

@@ -12,15 +12,15 @@ import pytest
 
 from controller.compiler.cookies import parse
 from controller.hoststate import HostFacts
-from controller.intent.commands import Command, evaluate
+from controller.intent.commands import Command, Record, evaluate
 from controller.intent.intent import Intent, merged
-from controller.intent.model import Kind
+from controller.intent.model import CapabilitySpec, Kind
 from controller.reconciler.programmer import Phase
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Truth
 from controller.southbound.ports import HostReport, LinkState, Problem
 from ovs_geneve.openflow.messages import MessageType
-from tests.builders import bind, delete, drop_policy, host, network, port, put, schema
+from tests.builders import bind, delete, drop_policy, group, group_policy, host, network, port, put, schema
 from tests.fakes.switch import FakeBridge, FakeChannel
 
 UP = HostReport(state=LinkState.CONNECTED, provisioned=True)
@@ -296,6 +296,23 @@ def test_refused_object_is_named_with_the_hosts_error(rig: Rig) -> None:
     assert rig.condition(Kind.PORT, "web1", "Programmed").status is Truth.TRUE
 
 
+def test_policy_that_another_one_decides_before_is_told_so(rig: Rig) -> None:
+    rig.do(
+        put("web", group()),
+        put("green", network(300, "identity")),
+        put("low", group_policy("green", "web", protocol=6)),
+    )
+    assert rig.condition(Kind.POLICY, "low", "Effective").status is Truth.TRUE
+    rig.do(put("top", group_policy("green", "web", priority=200, allow=False)))
+    shadowed = rig.condition(Kind.POLICY, "low", "Effective")
+    assert (shadowed.status, shadowed.reason) == (Truth.FALSE, "Shadowed")
+    assert "policy/top" in shadowed.message
+    rig.do(delete("policy/top"))
+    assert rig.condition(Kind.POLICY, "low", "Effective").status is Truth.TRUE
+    # No host has a port of its network: there is nothing to wait for.
+    assert rig.condition(Kind.POLICY, "low", "Programmed").status is Truth.TRUE
+
+
 def test_conditions_of_a_host_that_has_trouble(rig: Rig) -> None:
     problem = Problem(reason="BridgeNotOwned", message="Bridge br-int exists and is not ours")
     facts = HostFacts(dpid=1, ofports={"web1": 5})
@@ -441,3 +458,40 @@ def test_switch_that_does_not_answer_delays_nobody_else(rig: Rig) -> None:
     rig.settle()
     assert len(rig.channels[1].asked) == asked + 1
     assert rig.in_sync("hv1", 1)
+
+
+def test_what_a_host_can_do_is_asked_when_there_is_something_to_know() -> None:
+    rig = Rig()
+    told: list[str] = []
+    rig.reconciler.on_host = told.append
+    rig.do(put("hv1", host("192.0.2.1")), put("blue", network(100)))
+    rig.report("hv1", 1)
+    rig.connect(1)
+    rig.settle()
+    assert told == ["hv1"] * 3, "declared, its database, its bridge"
+    rig.do(put("context", schema(1)))
+    rig.settle()
+    assert len(told) == 3, "an acknowledgement is no news of that"
+    rig.do(delete("host/hv1"), put("hv1", host("192.0.2.1")))
+    assert len(told) == 4, "what was recorded went with it"
+    rig.disconnect(1)
+    rig.connect(1)
+    rig.settle()
+    assert len(told) == 5
+
+
+def test_a_host_is_programmed_once_it_is_recorded_what_it_can_do() -> None:
+    rig = Rig()
+    rig.reconciler.records_hosts = True
+    rig.do(put("hv1", host("192.0.2.1")))
+    rig.report("hv1", 1)
+    rig.connect(1)
+    rig.settle()
+
+    def programmed() -> str:
+        conditions = rig.reconciler.conditions(rig.intent.hosts["hv1"])
+        return next(one.reason for one in conditions if one.type == "Programmed")
+
+    assert programmed() == "Pending"
+    rig.do(Record(name="hv1", spec=CapabilitySpec()))
+    assert programmed() == "Acknowledged"

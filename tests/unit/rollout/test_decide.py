@@ -55,7 +55,7 @@ def with_outcome(verdict: Verdict, reason: str = "") -> Sight:
         (IN, CANARY, with_outcome(Verdict.FAILED, "got 0"), record(IN, ROLLED_BACK, "canary failed: got 0")),
         (IN, SENDERS, ALL_WELL, GONE),
         (IN, ROLLED_BACK, ALL_WELL, Done()),
-        (IN, ROLLED_BACK, Sight(lacking=HV3, waited_for=60.0), Done()),
+        (IN, ROLLED_BACK, Sight(lacking=HV3, waiting=60.0), Done()),
         (OUT, SENDERS, ALL_WELL, record(OUT, RECEIVERS)),
         (OUT, RECEIVERS, ALL_WELL, GONE),
     ],
@@ -74,11 +74,14 @@ def test_a_host_that_is_down_is_waited_for_in_every_stage_and_said_once(
     reason = "waits for host hv3: not connected"
     at_first = decide(rollout(incoming, stage), Sight(lacking=HV3))
     assert at_first == Wait(reason, SAY_SECONDS), "milliseconds are not worth a commit"
-    later = Sight(lacking=HV3, waited_for=SAY_SECONDS)
+    later = Sight(lacking=HV3, waiting_for=reason, waiting=SAY_SECONDS)
     assert decide(rollout(incoming, stage), later) == record(incoming, stage, reason)
     for waited in (0.0, 1.0, 100_000.0):
         # The record says so already: time alone writes nothing.
-        assert decide(rollout(incoming, stage, reason), Sight(lacking=HV3, waited_for=waited)) == Wait(reason)
+        sight = Sight(lacking=HV3, waiting_for=reason, waiting=waited)
+        assert decide(rollout(incoming, stage, reason), sight) == Wait(reason)
+    for_another = Sight(lacking=HV3, waiting_for="waits for host hv3: not acknowledged yet", waiting=60.0)
+    assert decide(rollout(incoming, stage), for_another) == Wait(reason, SAY_SECONDS)
 
 
 def test_packets_under_way_are_waited_for_before_receivers_forget() -> None:

@@ -45,6 +45,10 @@ def result(verdict: Proved, reason: str = "", options: tuple[OptionResult, ...] 
             [result(Proved.SKIPPED, "the bridge of hv2 is away", ())],
             Outcome(verdict=Verdict.NOT_PROBED, reason="hv1 to hv2: the bridge of hv2 is away"),
         ),
+        (
+            [result(Proved.UNREACHABLE, "nothing arrived, also without options", ())],
+            Outcome(verdict=Verdict.NOT_PROBED, reason="hv1 to hv2: nothing arrived, also without options"),
+        ),
         ([], Outcome(verdict=Verdict.NOT_PROBED, reason="the two hosts have nothing to probe")),
         (
             [result(Proved.OK, options=())],
