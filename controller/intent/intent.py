@@ -21,6 +21,7 @@ from controller.intent.index import (
     between_term,
     condition_term,
     decision_terms,
+    size_term,
 )
 from controller.intent.model import (
     Address,
@@ -28,6 +29,7 @@ from controller.intent.model import (
     BindingSpec,
     CapabilitySpec,
     Change,
+    Direction,
     GroupSpec,
     HostSpec,
     Kind,
@@ -201,6 +203,11 @@ class Intent:
         """Return the policies that would have a flow in common with this one: all but one of them must go."""
         found = (self._who(*term) for term in decision_terms(policy))
         return frozenset(name for name in found if name is not None)
+
+    def flows_of_policies(self, network: str, direction: Direction, at_most: int) -> int:
+        """Return how many flows a network's option policies of a direction are, none of them more than `at_most`."""
+        sizes = range(1, at_most + 1)
+        return sum(size * len(self.group(*size_term(network, direction, size))) for size in sizes)
 
     def chain_through(self, port: str) -> str | None:
         """Find the option policy that sends packets through the port and on."""

@@ -120,10 +120,10 @@ def _check_size(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
     if own > MAX_FLOWS_OF_POLICY:
         reason = f"it is {own} flows: want at most {MAX_FLOWS_OF_POLICY}; fewer ranges of ports, or several policies"
         raise Conflict("policy-too-large", reason, pointer="/match")
-    others = (
-        intent.option_policies[other].spec for other in intent.policies_of(spec.network) if other != name
-    )
-    flows = own + sum(flows_of_policy(other) for other in others if other.direction is spec.direction)
+    held = intent.option_policies.get(name)
+    flows = own + intent.flows_of_policies(spec.network, spec.direction, MAX_FLOWS_OF_POLICY)
+    if held is not None and (held.spec.network, held.spec.direction) == (spec.network, spec.direction):
+        flows -= flows_of_policy(held.spec)
     if flows > MAX_FLOWS_OF_NETWORK:
         network = object_id(Kind.NETWORK, spec.network)
         what = f"with it, {spec.direction} policies of {network} are {flows} flows"
