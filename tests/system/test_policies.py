@@ -16,6 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
 from controller.compiler.cookies import Feature
+from controller.compiler.registers import direct_vni
 from controller.intent.model import (
     Direction,
     GroupSpec,
@@ -362,7 +363,18 @@ def test_a_mirror_hears_what_passes(world: World, side: str) -> None:
     if side == "receiver":
         dropped = ingress(Mirror(world.tap.name), to_port=there.name, action=PolicyAction.DROP)
     with world.policies(rule=dropped):
-        assert heard(world, here, frame(here, there), world.tap) == {world.tap.name: 1}
+        mark = token()
+
+        def say() -> None:
+            with world.wires() as wires:
+                wires[here.name].send(marked(frame(here, there), mark))
+                assert wires.counts_after(mark, [world.tap.name]) == {world.tap.name: 1}
+
+        # Whoever makes the copy is its sender, under the tap's own VNI.
+        [(outer, packet)] = on_the_wire(world.overlay, say, mark, host="hv3")[1]
+        maker = world.overlay.lab.host("hv1" if side == "sender" else "hv2")
+        assert str(outer.source) == str(maker.endpoint)
+        assert packet.header.vni == direct_vni(world.overlay.controller.ask("key", Kind.PORT, world.tap.name))
 
 
 def pass_on(service: Wire, mark: bytes) -> None:
