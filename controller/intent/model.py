@@ -23,7 +23,7 @@ Address = IPv4Address | IPv6Address
 
 ObjectKey = NewType("ObjectKey", int)
 """A number no other object has or had, 1 to 2**22 - 1: it stands for the object in cookies, registers and
-groups. A binding has its port's."""
+groups. A binding has its port's, a capability its host's."""
 
 MAX_KEY = (1 << 22) - 1
 
