@@ -31,6 +31,8 @@ def ports_to_seat(changes: Iterable[Change], old: Intent, new: Intent) -> Iterat
 def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterator[Part]:
     """Yield the parts that one changed object makes dirty, where ports sit apart."""
     new = situation.intent
+    if _means_the_same(change):
+        return
     match change.kind:
         case Kind.HOST:
             yield from _host(change, old, situation)
@@ -56,6 +58,12 @@ def parts_of_change(change: Change, old: Intent, situation: Situation) -> Iterat
             yield from _parts_between((change.name,), old, new)
         case Kind.BINDING | Kind.CAPABILITY | Kind.RETIRED_SLOT:
             pass
+
+
+def _means_the_same(change: Change) -> bool:
+    """Tell whether only labels changed: no flow says them."""
+    old, new = change.old, change.new
+    return old is not None and new is not None and (old.key, old.spec) == (new.key, new.spec)
 
 
 def parts_of_move(port: str, before: Seat | None, after: Seat | None, situation: Situation) -> Iterator[Part]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from controller.intent.model import FIRST_DIRECT_VNI
 from ovs_geneve.openflow.fields import REG0, REG1, REG2, REG3, REG4, REG14, REG15
 
 SOURCE_PORT = REG0
@@ -52,8 +51,3 @@ class Mark(IntFlag):
     "Never set, asked for by flows that name a port by its MAC: they are not those of who says the MAC itself."
     BY_GROUP = 1 << 9
     "Likewise of flows that name a group."
-
-
-def direct_vni(port_key: int) -> int:
-    """Return the VNI under which a packet reaches a port on another host, whatever its MACs say."""
-    return FIRST_DIRECT_VNI + port_key

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
+from controller.errors import Conflict
 from controller.intent import identity
 from controller.intent.allocate import next_key
 from controller.intent.checks import option_schemas
@@ -67,8 +68,15 @@ def tlv_map_of(schema: OptionSchemaSpec) -> TlvMap:
 
 
 def _identity_schema(intent: Intent) -> Iterator[Change]:
-    if identity.IDENTITY in intent.option_schemas:
+    held = intent.option_schemas.get(identity.IDENTITY)
+    if held is not None and held.spec.layout == identity.LAYOUT:
         return
+    if held is not None:
+        # Of a store older than groups, where the name was anybody's.
+        reason = (
+            f"{held.id} is not the option that carries identities: delete it, and declare it by another name"
+        )
+        raise Conflict("option-reserved", reason, holder=held.id)
     spec = option_schemas.settle(intent, identity.IDENTITY, identity.SPEC)
     yield _made(intent, Kind.OPTION_SCHEMA, identity.IDENTITY, spec, further=1)
     yield from _rest_ends(intent, spec)

@@ -25,6 +25,9 @@ ETHERTYPE = {4: IPV4, 6: IPV6}
 _FAMILY = {1: IPV4, 58: IPV6}
 "Of the protocols that only one version of IP has: ICMP, ICMPv6."
 
+MAX_FLOWS_OF_POLICY = 256
+"Of an option policy."
+
 _PORT_BITS = 16
 _ALL_PORTS = (1 << _PORT_BITS) - 1
 _KEPT = 8_192

@@ -35,6 +35,11 @@ DEFAULT_UNDERLAY_MTU = 1500
 "What Ethernet carries."
 
 
+def direct_vni(port_key: int) -> int:
+    """Return the VNI under which a packet reaches a port on another host, whatever its MACs say."""
+    return FIRST_DIRECT_VNI + port_key
+
+
 def link_local(mac: int) -> IPv6Address:
     """Return the address that IPv6 makes from a MAC for neighbour discovery (RFC 4291, Appendix A)."""
     identifier = ((mac >> 24) << 40 | 0xFFFE << 24 | mac & 0xFFFFFF) ^ 1 << 57

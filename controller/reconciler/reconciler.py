@@ -247,6 +247,8 @@ class Reconciler:
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+        if self.compiler.intent.get(held.kind, held.name) is None:
+            return status.ACCEPTED, programmed  # who stored it is answered, and somebody took it away since
         if isinstance(held.spec, OptionPolicySpec):
             return status.ACCEPTED, self._effective(held.name, held.spec), programmed
         if held.kind is Kind.POLICY:
@@ -259,10 +261,15 @@ class Reconciler:
         return status.ACCEPTED, programmed
 
     def _effective(self, option_policy: str, spec: OptionPolicySpec) -> Condition:
+        intent = self.compiler.intent
+        rollouts = (intent.rollouts[name].spec for name in intent.rollouts_of(spec.network))
+        awaited = status.reads_what_is_not_sent(spec, rollouts)
+        if awaited is not None:
+            return awaited
         where = spec.network, spec.direction
         overlaps = self._overlaps.get(where)
         if overlaps is None:
-            overlaps = self._overlaps[where] = Overlaps(self.compiler.intent, *where)
+            overlaps = self._overlaps[where] = Overlaps(intent, *where)
         found = overlaps.finding(option_policy)
         if found is not None and found.trouble is Trouble.CONFLICT:
             return status.contested(found.other)

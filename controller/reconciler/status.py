@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from controller.intent.model import RolloutSpec, RolloutStage
+from controller.intent.identity import IDENTITY
+from controller.intent.model import Direction, OptionPolicySpec, RolloutSpec, RolloutStage
 from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, Peers
 
@@ -124,6 +125,21 @@ def effective(shadow: str | None) -> Condition:
     if shadow is not None:
         return _not("Effective", "Shadowed", f"{shadow} decides all of its packets")
     return Condition(type="Effective", status=Truth.TRUE, reason="Reached")
+
+
+def reads_what_is_not_sent(policy: OptionPolicySpec, rollouts: Iterable[RolloutSpec]) -> Condition | None:
+    """Say that a policy of senders reads an option that no packet carries there yet; None when all is well.
+
+    At receivers such an option reads 0; where packets are sent it is not there, and no flow matches that.
+    """
+    if policy.direction is not Direction.EGRESS:
+        return None
+    read = {match.schema for match in policy.match} | ({IDENTITY} if policy.from_group is not None else set())
+    awaited = sorted(read & {one.schema for one in rollouts if one.is_withheld})
+    if not awaited:
+        return None
+    message = f"selects nothing before network {policy.network} sends {', '.join(awaited)}: see its rollout"
+    return _not("Effective", "RollingOut", message)
 
 
 def contested(other: str) -> Condition:

@@ -36,6 +36,7 @@ _NXT_SET_PACKET_IN_FORMAT = 16
 _NXT_PACKET_IN2 = 30
 _NXPIF_NXT_PACKET_IN2 = 2
 _OFPT_SET_CONFIG = 9
+_OFPC_FRAG_NX_MATCH = 3
 
 _PACKET = 0
 _FULL_LENGTH = 1
@@ -99,10 +100,14 @@ class PacketIn:
 def encode_packet_in_setup(xid: int = 0) -> bytes:
     """Encode the messages that make a connection get packets, and in this form.
 
-    SET_CONFIG is for the switch's own management socket: there OVS sends nothing up while miss_send_len is 0.
+    SET_CONFIG is for the switch's own management socket: there OVS sends nothing up while miss_send_len is 0. It says
+    as well that first fragments show their ports: otherwise OVS makes the ports of all fragments 0, and who fragments
+    what is sent to a port slips past each flow that names it (ovs-fields(7), IPv4/IPv6 fragments).
     """
     form = _EXPERIMENTER.pack(_NX_VENDOR_ID, _NXT_SET_PACKET_IN_FORMAT) + _NXPIF_NXT_PACKET_IN2.to_bytes(4)
-    config = encode_message(_OFPT_SET_CONFIG, _SET_CONFIG.pack(0, MISS_SEND_LENGTH), xid=xid)
+    config = encode_message(
+        _OFPT_SET_CONFIG, _SET_CONFIG.pack(_OFPC_FRAG_NX_MATCH, MISS_SEND_LENGTH), xid=xid
+    )
     return config + encode_message(MessageType.EXPERIMENTER, form, xid=xid)
 
 

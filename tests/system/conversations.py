@@ -63,13 +63,19 @@ def connect(
 
 
 def udp(
-    overlay: Overlay, source: Endpoint, target: Endpoint, port: int, *, version: int = 4
+    overlay: Overlay,
+    source: Endpoint,
+    target: Endpoint,
+    port: int,
+    *,
+    version: int = 4,
+    question: bytes = b"question",
 ) -> tuple[bool, bool]:
     """Tell whether a datagram arrives, and whether an answer to it comes back."""
     with _datagrams(overlay, source, version) as client, _datagrams(overlay, target, version, port) as server:
-        client.sendto(b"question", server.getsockname()[:2])
+        client.sendto(question, server.getsockname()[:2])
         try:
-            _, whence = server.recvfrom(100)
+            _, whence = server.recvfrom(len(question))
         except TimeoutError:
             return False, False
         server.sendto(b"answer", whence)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     ICMPv6ND_NA,
@@ -17,6 +17,7 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptDstLLAddr,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
+    IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
 )
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
@@ -71,6 +72,14 @@ HONEST = {
     "DHCP": OWN / discover(ME.mac),
     "echo 6": OWN / IPv6(src=ME.ipv6, dst=ALL_NODES) / ICMPv6EchoRequest(),
     "own ethertype": Ether(src=ME.mac, dst=BROADCAST, type=0x88B5) / Raw(b"x" * 30),
+    "first fragment": OWN
+    / IP(src=ME.ipv4, dst="10.0.0.255", flags="MF", proto=6)
+    / Raw(bytes(TCP()) + b"x" * 4),
+    "first fragment, IPv6": OWN
+    / IPv6(src=ME.ipv6, dst=FAR.ipv6)
+    / IPv6ExtHdrFragment(m=1, nh=6)
+    / Raw(bytes(TCP(dport=0)) + b"x" * 4),
+    "later fragment": OWN / IP(src=ME.ipv4, dst="10.0.0.255", frag=1, proto=6) / Raw(b"x" * 12),
 }
 
 LIES = {
@@ -97,6 +106,16 @@ LIES = {
     "ARP reply, false MAC inside": OWN / ARP(op=2, hwsrc=FALSE_MAC, psrc=ME.ipv4, pdst=NEAR.ipv4),
     "ARP announcement of another": OWN / ARP(op=1, hwsrc=ME.mac, psrc=FAR.ipv4, pdst=FAR.ipv4),
     "ARP reply, no IPv4": OWN / ARP(op=2, hwsrc=ME.mac, psrc="0.0.0.0", pdst=NEAR.ipv4),
+    "tiny first fragment": OWN
+    / IP(src=ME.ipv4, dst="10.0.0.255", flags="MF", proto=6)
+    / Raw(bytes(TCP(dport=23))[:8]),
+    "tiny first fragment, IPv6": OWN
+    / IPv6(src=ME.ipv6, dst=FAR.ipv6)
+    / IPv6ExtHdrFragment(m=1, nh=6)
+    / Raw(bytes(TCP(dport=23))[:16]),
+    "tiny first fragment, SCTP": OWN
+    / IP(src=ME.ipv4, dst="10.0.0.255", flags="MF", proto=132)
+    / Raw(b"\x80\0\x80\1\0\0\0\0"),
     "RARP": Ether(src=ME.mac, dst=BROADCAST, type=0x8035) / ARP(op=3, hwsrc=FAR.mac, hwdst=FAR.mac),
     "NA for another": OWN / ND / ICMPv6ND_NA(tgt=FAR.ipv6, **NA) / TLL(lladdr=ME.mac),
     "NA for another, no address": OWN / ND / ICMPv6ND_NA(tgt=FAR.ipv6, **NA),

@@ -85,6 +85,20 @@ def test_deny_wins_and_priority_decides(overlay: Overlay, ports: dict[str, Endpo
     assert not tcp(overlay, ports["ops1"], target, 23)
 
 
+def test_fragments_do_not_slip_past_a_denied_port(overlay: Overlay, ports: dict[str, Endpoint]) -> None:
+    """OVS shows the ports of a first fragment only when it is asked to; without it nothing can be put together."""
+    overlay.rule("all", "blue", "db")
+    overlay.rule("no-dns", "blue", "db", protocol=UDP, ports=(PortRange(53, 53),), allow=False)
+    for name in ("web1", "web2"):
+        for version in (4, 6):
+            for question in (b"question", b"x" * 4000):
+                asked = {
+                    port: udp(overlay, ports[name], ports["db1"], port, version=version, question=question)
+                    for port in (53, 54)
+                }
+                assert asked == {53: (False, False), 54: (True, True)}, (name, version, len(question))
+
+
 def test_icmp_goes_by_its_number(overlay: Overlay, ports: dict[str, Endpoint]) -> None:
     target, source = ports["db1"], ports["web1"]
     overlay.rule("ping4", "blue", "db", protocol=ICMP)

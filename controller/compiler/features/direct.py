@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from controller.compiler.features.tunnel import to_endpoint
 from controller.compiler.pipeline import Priority, Table
-from controller.compiler.registers import DESTINATION_PORT, MARKS, Mark, direct_vni
-from controller.intent.model import Address
+from controller.compiler.registers import DESTINATION_PORT, MARKS, Mark
+from controller.intent.model import Address, direct_vni
 from ovs_geneve.openflow.actions import SetField
 from ovs_geneve.openflow.fields import TUN_ID
 from ovs_geneve.openflow.flow import Flow, Match

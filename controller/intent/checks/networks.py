@@ -32,7 +32,7 @@ def settle(intent: Intent, name: str, spec: NetworkSpec) -> NetworkSpec:
     if vni is None:
         vni = held.spec.vni if held is not None else free_vni(intent)
     _check_vni(intent, name, vni)
-    _check_options(intent, spec.options)
+    _check_options(intent, spec.options, () if held is None else held.spec.options)
     if held is not None:
         _check_options_removed(intent, name, held.spec.options, spec.options)
     check_network(intent, name, spec)
@@ -50,12 +50,13 @@ def check_unused(intent: Intent, name: str) -> None:
 
 
 def _check_vni(intent: Intent, name: str, vni: Vni | None) -> None:
-    if vni is None or not 1 <= vni <= MAX_VNI:
+    held = intent.networks.get(name)
+    stays = held is not None and held.spec.vni == vni
+    if vni is None or not (stays or 1 <= vni <= MAX_VNI):
         # 0 is what packets of no network have: OVS sends it where a flow sets no tun_id.
         raise Invalid("vni-out-of-range", f"{vni}: want 1 to {MAX_VNI}", pointer="/vni")
     holder = intent.network_by_vni(vni)
     check_free(holder, Kind.NETWORK, name, code="vni-taken", what=f"VNI {vni}", at="/vni")
-    held = intent.networks.get(name)
     if held is not None and held.spec.vni != vni and intent.ports_of(name):
         port = object_id(Kind.PORT, min(intent.ports_of(name)))
         raise Conflict(
@@ -63,7 +64,7 @@ def _check_vni(intent: Intent, name: str, vni: Vni | None) -> None:
         )
 
 
-def _check_options(intent: Intent, options: tuple[str, ...]) -> None:
+def _check_options(intent: Intent, options: tuple[str, ...], before: tuple[str, ...]) -> None:
     check_distinct(options, "option-duplicate", "/options")
     used = 0
     for position, schema in enumerate(options):
@@ -71,7 +72,8 @@ def _check_options(intent: Intent, options: tuple[str, ...]) -> None:
         held = intent.option_schemas.get(schema)
         if held is None:
             raise Invalid("option-schema-unknown", f"there is no option schema {schema}", pointer=at)
-        check_parsable(intent, held, at)
+        if schema not in before:
+            check_parsable(intent, held, at)
         used += OPTION_HEADER_LENGTH + held.spec.layout.length
         if used > MAX_OPTIONS_LENGTH:
             raise Conflict(

@@ -10,7 +10,7 @@ from controller.intent.checks.documents import field_of, pointer
 from controller.intent.checks.groups import check_group
 from controller.intent.checks.policies import check_priority
 from controller.intent.checks.rules import check_actions, check_packet
-from controller.intent.conditions import flows_of_policy, steer_of
+from controller.intent.conditions import MAX_FLOWS_OF_POLICY, flows_of_policy, steer_of
 from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
@@ -24,7 +24,6 @@ from controller.intent.model import (
     object_id,
 )
 
-MAX_FLOWS_OF_POLICY = 256
 MAX_FLOWS_OF_NETWORK = 10_000
 "In one direction, which is one table."
 
@@ -39,7 +38,7 @@ def settle(intent: Intent, name: str, spec: OptionPolicySpec) -> OptionPolicySpe
     check_packet(spec.packet)
     check_actions(intent, network, spec)
     _check_said_once(spec)
-    settled = replace(spec, match=_settle_match(intent, network, spec.match))
+    settled = replace(spec, match=_settle_match(intent, network, spec.match, spec.direction))
     _check_size(intent, name, settled)
     _check_alone(intent, name, settled)
     _check_chain(intent, name, settled)
@@ -89,7 +88,7 @@ def _check_said_once(spec: OptionPolicySpec) -> None:
 
 
 def _settle_match(
-    intent: Intent, network: Object[NetworkSpec], matches: tuple[OptionMatch, ...]
+    intent: Intent, network: Object[NetworkSpec], matches: tuple[OptionMatch, ...], direction: Direction
 ) -> tuple[OptionMatch, ...]:
     settled = dict[str, OptionMatch]()
     for match in matches:
@@ -98,7 +97,11 @@ def _settle_match(
         options = network.spec.options
         bits = field_of(intent, network.name, options, match, at=at).bits
         _check_bits(match, bits, at)
-        if intent.option_schemas[match.schema].spec.direction is OptionDirection.SEND:
+        way = intent.option_schemas[match.schema].spec.direction
+        if way is OptionDirection.RECEIVE and direction is Direction.EGRESS:
+            reason = f"{match.schema} comes from others: no packet carries it where it is sent"
+            raise Invalid("option-receive-only", reason, pointer=at)
+        if way is OptionDirection.SEND:
             reason = f"{match.schema} is for others to read: policies match what is both sent and received"
             raise Invalid("option-send-only", reason, pointer=at)
         if selector in settled:

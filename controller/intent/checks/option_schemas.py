@@ -22,8 +22,8 @@ def settle(intent: Intent, name: str, spec: OptionSchemaSpec) -> OptionSchemaSpe
     """Check a schema and give it a slot; class, type and length stay what they were at first."""
     layout = replace(spec.layout, name=name)
     held = intent.option_schemas.get(name)
-    _check_reserved(name, layout)
-    _check_replaced(intent, name, spec, layout)
+    _check_reserved(name, layout, held)
+    _check_replaced(intent, name, spec, layout, held)
     if held is not None:
         _check_shape_stays(held, layout)
     if spec.profile is not None:
@@ -72,7 +72,9 @@ def _slot(intent: Intent, layout: OptionLayout) -> int:
     )
 
 
-def _check_reserved(name: str, layout: OptionLayout) -> None:
+def _check_reserved(name: str, layout: OptionLayout, held: Object[OptionSchemaSpec] | None) -> None:
+    if held is not None and held.spec.layout == layout:
+        return  # of a store older than groups
     if (name == IDENTITY or layout.key == IDENTITY_LAYOUT.key) and layout != IDENTITY_LAYOUT:
         raise Conflict(
             "option-reserved",
@@ -82,9 +84,15 @@ def _check_reserved(name: str, layout: OptionLayout) -> None:
         )
 
 
-def _check_replaced(intent: Intent, name: str, spec: OptionSchemaSpec, layout: OptionLayout) -> None:
-    if spec.replaces is None:
-        return
+def _check_replaced(
+    intent: Intent,
+    name: str,
+    spec: OptionSchemaSpec,
+    layout: OptionLayout,
+    held: Object[OptionSchemaSpec] | None,
+) -> None:
+    if spec.replaces is None or (held is not None and held.spec.replaces == spec.replaces):
+        return  # the version before may be gone by now
     before = intent.option_schemas.get(spec.replaces)
     if before is None or spec.replaces == name:
         reason = f"there is no option schema {spec.replaces} before this"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from controller.errors import Invalid
+from controller.errors import Conflict, Invalid
 from controller.intent.checks.documents import field_of, pointer
 from controller.intent.checks.policies import check_ports
 from controller.intent.conditions import ETHERTYPE, IPV4, IPV6, ethertypes_of, needs_ip, steer_of
@@ -14,12 +14,15 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     Direction,
     InnerVlan,
+    Kind,
     NetworkSpec,
     Object,
     OptionDirection,
     OptionPolicySpec,
     OptionValue,
     PolicyAction,
+    direct_vni,
+    object_id,
 )
 from controller.intent.rules import (
     Copy,
@@ -225,3 +228,12 @@ def _check_target(intent: Intent, network: Object[NetworkSpec], name: str, at: s
     if port.spec.network != network.name:
         reason = f"port {name} is in network {port.spec.network}"
         raise Invalid("port-elsewhere", reason, pointer=at, holder=port.id)
+    vni = direct_vni(port.key)
+    other = intent.network_by_vni(vni)
+    if other is not None:
+        # Of a store older than direct delivery: its packets and those to the port could not be told apart.
+        holder = object_id(Kind.NETWORK, other)
+        reason = (
+            f"port {name} would be reached under VNI {vni}, which {holder} has: give that network another VNI"
+        )
+        raise Conflict("direct-vni-taken", reason, pointer=at, holder=holder)

@@ -15,7 +15,7 @@ from controller.compiler.fragments import FABRIC
 from controller.compiler.recompute import Fault, compare
 from controller.errors import IntentError
 from controller.hoststate import HostState, Observed
-from controller.intent.commands import Command, Record, evaluate
+from controller.intent.commands import Command, Put, Record, evaluate
 from controller.intent.model import Kind, RolloutSpec, RolloutStage
 from ovs_geneve.openflow.meters import contents
 from tests.builders import (
@@ -307,6 +307,18 @@ def test_change_of_one_network_touches_no_other() -> None:
         bind("red1", "hv2"),
     )
     assert set(fabric.do(put("blue1", port("blue", 1, "10.0.0.1")))) == {"hv1"}
+
+
+def test_labels_cost_nothing() -> None:
+    fabric = Fabric()
+    blue = network(100)
+    fabric.do(put("hv1", host("192.0.2.1")), put("blue", blue))
+    for number in range(1, 11):
+        fabric.do(put(f"p{number}", port("blue", number)), bind(f"p{number}", "hv1"))
+    before = fabric.compiler.parts_compiled
+    assert fabric.do(Put(kind=Kind.NETWORK, name="blue", spec=blue, labels=(("owner", "me"),))) == {}
+    assert fabric.compiler.parts_compiled == before
+    assert fabric.intent.networks["blue"].labels == (("owner", "me"),)
 
 
 def test_unbound_port_needs_nothing_on_hosts_without_its_network() -> None:

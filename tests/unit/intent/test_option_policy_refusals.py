@@ -93,6 +93,11 @@ INVALID = [
         "option-send-only",
         "/match/option/outbound.tier",
     ),
+    (
+        put("new", policy("green", {"inbound.tier": (1, 1)}, direction=EGRESS)),
+        "option-receive-only",
+        "/match/option/inbound.tier",
+    ),
     # what is done
     (green(Stamp(TIER, 256)), "value-out-of-range", "/actions/0/stamp"),
     (green(Stamp(FieldName("spare", "tier"), 1)), "option-not-on-network", "/actions/0/stamp"),

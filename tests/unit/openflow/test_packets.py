@@ -128,7 +128,8 @@ def test_other_apps_get_openflows_own_message() -> None:
 
 
 def test_the_setup_is_what_os_ken_sends() -> None:
-    config = osken.OFPSetConfig(DATAPATH, 0, 128)
+    nx_match = 3  # OFPC_FRAG_NX_MATCH, Open vSwitch's own
+    config = osken.OFPSetConfig(DATAPATH, nx_match, 128)
     form = osken.OFPExperimenter(DATAPATH, 0x2320, 16, (2).to_bytes(4))
     expected = b""
     for message in (config, form):

@@ -14,7 +14,7 @@ from controller.compiler.cookies import parse
 from controller.hoststate import HostFacts
 from controller.intent.commands import Command, Record, evaluate
 from controller.intent.intent import Intent, merged
-from controller.intent.model import CapabilitySpec, Kind
+from controller.intent.model import CapabilitySpec, Direction, Kind, OptionPolicySpec, RolloutStage
 from controller.intent.rules import PacketMatch, SetQueue
 from controller.reconciler.programmer import Phase
 from controller.reconciler.reconciler import Reconciler
@@ -531,3 +531,28 @@ def test_a_host_is_programmed_once_it_is_recorded_what_it_can_do() -> None:
     assert programmed() == "Pending"
     rig.do(Record(name="hv1", spec=CapabilitySpec()))
     assert programmed() == "Acknowledged"
+
+
+def test_a_policy_that_somebody_took_away_since_is_told_of_all_the_same(rig: Rig) -> None:
+    rig.do(put("web", group()), put("blue", network(100, "identity")))
+    rig.do(put("between", group_policy("blue", "web")), put("by-option", drop_policy("blue")))
+    held = [rig.intent.policies["between"], rig.intent.option_policies["by-option"]]
+    rig.do(delete("policy/between"), delete("option-policy/by-option"))
+    for one in held:
+        assert {told.type for told in rig.reconciler.conditions(one)} == {"Accepted", "Programmed"}
+
+
+def test_a_policy_of_senders_says_that_what_it_reads_is_not_sent_yet(rig: Rig) -> None:
+    rig.do(put("web", group()), put("blue", network(100, "identity")))
+    rig.do(
+        put("out", OptionPolicySpec(network="blue", direction=Direction.EGRESS, from_group="web")),
+        put("in", OptionPolicySpec(network="blue", from_group="web")),
+    )
+    effective = rig.condition(Kind.OPTION_POLICY, "out", "Effective")
+    assert (effective.status, effective.reason) == (Truth.FALSE, "RollingOut")
+    assert "identity" in effective.message
+    assert rig.condition(Kind.OPTION_POLICY, "in", "Effective").status is Truth.TRUE
+    held = rig.intent.rollouts["blue:identity"]
+    sending = replace(held.spec, stage=RolloutStage.SENDERS)
+    rig.do(Record(name="blue:identity", spec=sending))
+    assert rig.condition(Kind.OPTION_POLICY, "out", "Effective").status is Truth.TRUE
