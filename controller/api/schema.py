@@ -58,8 +58,12 @@ class HostDocument(_Document, kw_only=True):
     datapath: Literal["auto", "system", "netdev"] = "auto"
     tunnel: TunnelDocument = field(default_factory=TunnelDocument)
     underlay_mtu: Annotated[
-        int, Meta(description="Bytes of the largest IP packet that the underlay carries from here.")
-    ] = 1500
+        int | None,
+        Meta(
+            description="Bytes of the largest IP packet that the underlay carries from here. Null is taken for 1500; "
+            "interfaces of ports are asked to carry what their network does once every host says it."
+        ),
+    ] = None
 
 
 class TargetDocument(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -216,18 +216,18 @@ def _unbind(intent: Intent, command: Unbind) -> Decision:
 def _record(intent: Intent, command: Record) -> Decision:
     kind = _RECORDED[type(command.spec)]
     held = intent.get(kind, command.name)
-    if kind is Kind.CAPABILITY and command.name not in intent.hosts:
-        raise NotFound("not-found", f"there is no {object_id(Kind.HOST, command.name)}")
-    if kind is Kind.ROLLOUT and held is None:
-        # It ended, or its network did, while something about it was being found out.
-        raise NotFound("not-found", f"there is no {object_id(kind, command.name)}")
+    # A rollout may have ended, or its network, while something about it was being found out.
+    about: AnyObject | None = intent.hosts.get(command.name) if kind is Kind.CAPABILITY else held
+    if about is None:
+        missing = Kind.HOST if kind is Kind.CAPABILITY else kind
+        raise NotFound("not-found", f"there is no {object_id(missing, command.name)}")
     _check_seen(held, command)
     if held is not None and held.spec == command.spec:
         return Decision(result=held)
     new: AnyObject = Object(
         kind=kind,
         name=command.name,
-        key=held.key if held is not None else next_key(intent),
+        key=about.key,
         spec=command.spec,
         revision=intent.revision + 1,
     )

@@ -23,6 +23,7 @@ from controller.intent.model import (
     BindingSpec,
     CapabilitySpec,
     Change,
+    Direction,
     GroupSpec,
     HostSpec,
     NetworkSpec,
@@ -173,7 +174,7 @@ def _network_groups(network: NetworkSpec, held: AnyObject) -> Iterator[tuple[Ter
 
 def _option_policy_groups(policy: OptionPolicySpec, held: AnyObject) -> Iterator[tuple[Term, str]]:
     yield ("policies-of", policy.network), held.name
-    yield ("option-policies-of-size", policy.network, policy.direction, flows_of_policy(policy)), held.name
+    yield size_term(policy.network, policy.direction, flows_of_policy(policy)), held.name
     if policy.to_port is not None:
         yield ("policies-to", policy.to_port), held.name
     if policy.from_port is not None:
@@ -209,6 +210,11 @@ def decision_terms(policy: OptionPolicySpec) -> Iterator[Term]:
     rank = policy.direction, policy.priority, policy.action is PolicyAction.DROP
     for condition in conditions_of(policy):
         yield ("decides", policy.network, rank, who, policy.match, condition)
+
+
+def size_term(network: str, direction: Direction, flows: int) -> Term:
+    """Return the group of a network's option policies that are so many flows each."""
+    return ("policies-of-size", network, direction, flows)
 
 
 def chain_terms(policy: OptionPolicySpec) -> Iterator[Term]:

@@ -14,7 +14,6 @@ from typing import cast
 
 from immutables import Map
 
-from controller.intent.conditions import MAX_FLOWS_OF_POLICY
 from controller.intent.index import (
     NO_MEMBERS,
     Index,
@@ -22,6 +21,7 @@ from controller.intent.index import (
     between_term,
     condition_term,
     decision_terms,
+    size_term,
 )
 from controller.intent.model import (
     Address,
@@ -204,6 +204,11 @@ class Intent:
         found = (self._who(*term) for term in decision_terms(policy))
         return frozenset(name for name in found if name is not None)
 
+    def flows_of_policies(self, network: str, direction: Direction, at_most: int) -> int:
+        """Return how many flows a network's option policies of a direction are, none of them more than `at_most`."""
+        sizes = range(1, at_most + 1)
+        return sum(size * len(self.group(*size_term(network, direction, size))) for size in sizes)
+
     def chain_through(self, port: str) -> str | None:
         """Find the option policy that sends packets through the port and on."""
         return self._who("chain-port", port)
@@ -231,11 +236,6 @@ class Intent:
     def policies_of(self, network: str) -> Map[str, None]:
         """Return the names of the network's option policies."""
         return self.group("policies-of", network)
-
-    def flows_of_options(self, network: str, direction: Direction) -> int:
-        """Return how many flows the network's option policies of a direction come to."""
-        sizes = range(1, MAX_FLOWS_OF_POLICY + 1)
-        return sum(s * len(self.group("option-policies-of-size", network, direction, s)) for s in sizes)
 
     def policies_to(self, port: str) -> Map[str, None]:
         """Return the names of the option policies that name this port as where packets go."""

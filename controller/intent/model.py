@@ -23,7 +23,7 @@ Address = IPv4Address | IPv6Address
 
 ObjectKey = NewType("ObjectKey", int)
 """A number no other object has or had, 1 to 2**22 - 1: it stands for the object in cookies, registers and
-groups. A binding has its port's."""
+groups. A binding has its port's, a capability its host's."""
 
 MAX_KEY = (1 << 22) - 1
 
@@ -111,8 +111,13 @@ class HostSpec:
     bridge: str = "br-int"
     datapath: DatapathChoice = DatapathChoice.AUTO
     tunables: Tunables = field(default_factory=Tunables)
-    underlay_mtu: int = DEFAULT_UNDERLAY_MTU
-    "Bytes of the largest IP packet that the underlay carries from here."
+    underlay_mtu: int | None = None
+    "Bytes of the largest IP packet that the underlay carries from here; None leaves it open."
+
+    @property
+    def assumed_mtu(self) -> int:
+        """What the underlay is taken to carry: what Ethernet does, where nobody says."""
+        return DEFAULT_UNDERLAY_MTU if self.underlay_mtu is None else self.underlay_mtu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

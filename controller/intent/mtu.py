@@ -39,18 +39,22 @@ class Underlay:
     """What hosts' underlays carry: of each sort of host the two narrowest, since no other pair carries less."""
 
     narrowest: tuple[_Narrow, ...] = ()
+    is_declared: bool = True
+    "No host leaves its MTU open: what comes of it is no assumption."
 
     @classmethod
     def of(cls, hosts: Iterable[Object[HostSpec]]) -> Underlay:
         """Take in all hosts."""
         sorts = dict[tuple[int, ...], list[_Narrow]]()
+        is_declared = True
         for host in hosts:
+            is_declared = is_declared and host.spec.underlay_mtu is not None
             versions = tuple(dict.fromkeys(address.version for address in host.spec.endpoints))
             sort = sorts.setdefault(versions, [])
-            sort.append(_Narrow(host.spec.underlay_mtu, host.name, versions))
+            sort.append(_Narrow(host.spec.assumed_mtu, host.name, versions))
             if len(sort) > 2:
                 sort.remove(max(sort))
-        return cls(tuple(sorted(narrow for sort in sorts.values() for narrow in sort)))
+        return cls(tuple(sorted(narrow for sort in sorts.values() for narrow in sort)), is_declared)
 
     def fit(self, options_length: int = 0) -> Fit | None:
         """Return what fits between any two hosts; None when no two hosts reach each other."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from controller.intent.conditions import ethertypes_of, merged_ranges, narrow, steer_of
 from controller.intent.identity import GROUP_FIELD, IDENTITY, MAX_IDENTITY
 from controller.intent.intent import Intent
-from controller.intent.model import Direction, Object, OptionPolicySpec, PolicyAction
+from controller.intent.model import Direction, OptionPolicySpec, PolicyAction
 from controller.intent.rules import PortRange, Prefix
 
 _ALL_PORTS = (PortRange(0, 0xFFFF),)
@@ -32,6 +32,11 @@ class Masked(NamedTuple):
 
 
 _ANY = Masked(0, 0)
+
+
+_Shape = tuple[tuple[str, ...], tuple[tuple[Hashable, int], ...]]
+"Exact axes, and masked ones with their masks."
+_Values = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,44 +66,65 @@ class Finding(NamedTuple):
     other: str
 
 
-def finding_of(intent: Intent, name: str) -> Finding | None:
-    """Say why a stored policy never has a say, or which other one decides what it does; None when all is well.
+class Overlaps:
+    """The option policies of a network in one direction, kept so that what covers one is found by few look-ups.
 
-    Each other policy is looked at by itself: several that together leave it nothing are not found. Options and headers
-    are taken as the packet came to the table, whatever policies without a verdict make of them.
+    Policies are sorted by the shape of what they ask (which axes, which bits), and within a shape by the values: of
+    each shape one look-up finds those that may cover a policy, however many there are.
+
+    Each other policy is looked at by itself: several that together leave one nothing are not found. Options and
+    headers are taken as the packet came to the table, whatever policies without a verdict make of them.
     """
-    return next(_findings(intent, intent.option_policies[name]), None)
+
+    def __init__(self, intent: Intent, network: str, direction: Direction) -> None:
+        policies = (intent.option_policies[name] for name in intent.policies_of(network))
+        self._policies = {held.name: held for held in policies if held.spec.direction is direction}
+        self._extents = {name: extent_of(intent, held.spec) for name, held in self._policies.items()}
+        self._by_shape: dict[_Shape, dict[_Values, list[str]]] = {}
+        self._by_rank: dict[Hashable, dict[Hashable, list[str]]] = {}
+        for name, held in sorted(self._policies.items()):
+            extent = self._extents[name]
+            shape = _shape(extent)
+            values = _values(shape, extent)
+            assert values is not None, "an extent has the axes of its own shape"
+            self._by_shape.setdefault(shape, {}).setdefault(values, []).append(name)
+            by_outcome = self._by_rank.setdefault(rank(held.spec), {})
+            by_outcome.setdefault(_outcome(held.spec), []).append(name)
+
+    def finding(self, name: str) -> Finding | None:
+        """Say why a policy never has a say, or which other one decides what it does; None when all is well."""
+        shadow = min(self._shadows(name), default=None)
+        if shadow is not None:
+            return Finding(Trouble.SHADOWED, self._policies[shadow].id)
+        peer = min(self._peers(name), default=None)
+        return None if peer is None else Finding(Trouble.CONFLICT, self._policies[peer].id)
+
+    def findings(self) -> dict[str, Finding]:
+        """Return the findings on all of them, by name."""
+        found = {name: self.finding(name) for name in sorted(self._policies)}
+        return {name: finding for name, finding in found.items() if finding is not None}
+
+    def _shadows(self, name: str) -> Iterator[str]:
+        own, extent = self._policies[name].spec, self._extents[name]
+        for shape, by_values in self._by_shape.items():
+            values = _values(shape, extent)
+            for other in by_values.get(values, ()) if values is not None else ():
+                spec = self._policies[other].spec
+                above = rank(spec) > rank(own) and _leaves_nothing(spec, own)
+                if above and covers(self._extents[other], extent):
+                    yield other
+
+    def _peers(self, name: str) -> Iterator[str]:
+        own = self._policies[name].spec
+        for outcome, others in self._by_rank[rank(own)].items():
+            if outcome != _outcome(own):
+                yield from (other for other in others if meet(self._extents[other], self._extents[name]))
 
 
-def report(intent: Intent, network: str, direction: Direction) -> dict[str, Finding]:
-    """Return the findings on the policies of a network in one direction, by their name."""
-    policies = [intent.option_policies[name] for name in intent.policies_of(network)]
-    found = {p.name: finding_of(intent, p.name) for p in policies if p.spec.direction is direction}
-    return {name: finding for name, finding in sorted(found.items()) if finding is not None}
-
-
-def _findings(intent: Intent, held: Object[OptionPolicySpec]) -> Iterator[Finding]:
-    spec, own = held.spec, extent_of(intent, held.spec)
-    level = rank(spec)
-    all_policies = map(intent.option_policies.__getitem__, intent.policies_of(spec.network))
-    # First what is cheap: this is asked of every policy that is listed, and looks at every other one.
-    others = [
-        other
-        for other in all_policies
-        if other.spec.priority >= spec.priority
-        and other.spec.direction is spec.direction
-        and other is not held
-        and _options_meet(other.spec, own)
-    ]
-    others.sort(key=lambda other: other.name)
-    for other in others:
-        above = rank(other.spec) > level
-        if above and _leaves_nothing(other.spec, spec) and covers(extent_of(intent, other.spec), own):
-            yield Finding(Trouble.SHADOWED, other.id)
-    for other in others:
-        rivals = rank(other.spec) == level and _outcome(other.spec) != _outcome(spec)
-        if rivals and meet(extent_of(intent, other.spec), own):
-            yield Finding(Trouble.CONFLICT, other.id)
+def finding_of(intent: Intent, name: str) -> Finding | None:
+    """Say what is the matter with one policy; for many, an `Overlaps` is kept."""
+    spec = intent.option_policies[name].spec
+    return Overlaps(intent, spec.network, spec.direction).finding(name)
 
 
 def rank(spec: OptionPolicySpec) -> tuple[int, bool]:
@@ -157,6 +183,22 @@ def extent_of(intent: Intent, spec: OptionPolicySpec) -> Extent:
     )
 
 
+def _shape(extent: Extent) -> _Shape:
+    masked = ((axis, bits.mask) for axis, bits in extent.masked.items())
+    return tuple(sorted(extent.exact)), tuple(sorted(masked, key=repr))
+
+
+def _values(shape: _Shape, extent: Extent) -> _Values | None:
+    """Return what an extent asks for on the axes of a shape; None when it leaves some of that open."""
+    exact, masked = shape
+    if not all(axis in extent.exact for axis in exact):
+        return None
+    bits = [(extent.masked.get(axis, _ANY), mask) for axis, mask in masked]
+    if not all(one.mask & mask == mask for one, mask in bits):
+        return None
+    return (*(extent.exact[axis] for axis in exact), *(one.value & mask for one, mask in bits))
+
+
 def _macs(spec: OptionPolicySpec, macs: Mapping[str, int | None]) -> Iterator[tuple[Hashable, Masked]]:
     for axis, mac in macs.items():
         if mac is not None:
@@ -178,15 +220,6 @@ def _fields(intent: Intent, spec: OptionPolicySpec) -> Iterator[tuple[Hashable, 
     if spec.from_group is not None:
         identity = intent.groups[spec.from_group].spec.identity or 0
         yield (IDENTITY, GROUP_FIELD), Masked(identity, MAX_IDENTITY)
-
-
-def _options_meet(spec: OptionPolicySpec, own: Extent) -> bool:
-    """Tell whether what a policy matches of options leaves it anything of an extent: cheap, and most have nothing."""
-    for match in spec.match:
-        bits = own.masked.get((match.schema, match.field), _ANY)
-        if (match.value ^ bits.value) & match.mask & bits.mask:
-            return False
-    return True
 
 
 def _leaves_nothing(above: OptionPolicySpec, below: OptionPolicySpec) -> bool:

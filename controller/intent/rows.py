@@ -14,7 +14,6 @@ from typing import Literal, assert_never
 
 from controller.intent import kept_rows, rule_rows
 from controller.intent.model import (
-    DEFAULT_UNDERLAY_MTU,
     Address,
     AnyObject,
     BindingSpec,
@@ -223,7 +222,7 @@ def _decode_host(row: Row) -> HostSpec:
             ttl=_decode_tunable(tunnel.get("ttl")),
             tos=_decode_tunable(tunnel.get("tos")),
         ),
-        underlay_mtu=row.number_or_none("underlay_mtu") or DEFAULT_UNDERLAY_MTU,
+        underlay_mtu=row.number_or_none("underlay_mtu"),
     )
 
 

@@ -88,7 +88,7 @@ def _legs_of(intent: Intent, name: str, request: Request, underlay: Underlay) ->
     fit = network_fit(intent, name, underlay)
     for source, destination in _pairs(intent, name, request):
         own, far = intent.hosts[source].spec, intent.hosts[destination].spec
-        carried = min(own.underlay_mtu, far.underlay_mtu)
+        carried = min(own.assumed_mtu, far.assumed_mtu)
         # Where no version is common to both, the leg says so.
         for version in _versions(own.endpoints, far.endpoints) or (far.endpoints[0].version,):
             room = carried - OVERHEAD[version] - network.options_length

@@ -39,7 +39,12 @@ class Mtus:
         return _mtu(self._intent, name, self._underlay)
 
     def interface(self, interface_id: str) -> int | None:
-        """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
+        """Return what an interface with this iface-id is to carry; None when it is no port of ours.
+
+        Also None while a host leaves open what its underlay carries: no interface is made narrower on an assumption.
+        """
+        if not self._underlay.is_declared:
+            return None
         port = self._intent.port_by_interface_id(interface_id)
         return None if port is None else self.network(self._intent.ports[port].spec.network)
 

@@ -22,6 +22,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     AnyObject,
     Change,
+    Direction,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -31,7 +32,7 @@ from controller.intent.model import (
     PortSpec,
     object_id,
 )
-from controller.intent.overlaps import Trouble, finding_of
+from controller.intent.overlaps import Overlaps, Trouble
 from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
@@ -78,6 +79,8 @@ class Reconciler:
         self._mtus = Mtus()
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
+        self._overlaps: dict[tuple[str, Direction], Overlaps] = {}
+        "By network; made when somebody asks, until a policy changes or what one names."
 
     def start(self, intent: Intent) -> None:
         """Begin with what is stored."""
@@ -88,6 +91,8 @@ class Reconciler:
     def intent_changed(self, before: Intent, after: Intent, changes: Sequence[Change]) -> None:
         """Follow the intent."""
         compiled = self.compiler.parts_compiled
+        if any(_is_in_policies(change, after) for change in changes):
+            self._overlaps.clear()
         pending = self.compiler.update(after, changes)
         if pending:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
@@ -244,8 +249,8 @@ class Reconciler:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
         if self.compiler.intent.get(held.kind, held.name) is None:
             return status.ACCEPTED, programmed  # who stored it is answered, and somebody took it away since
-        if held.kind is Kind.OPTION_POLICY:
-            return status.ACCEPTED, self._effective(held.name), programmed
+        if isinstance(held.spec, OptionPolicySpec):
+            return status.ACCEPTED, self._effective(held.name, held.spec), programmed
         if held.kind is Kind.POLICY:
             shadow = shadow_of(self.compiler.intent, held.name)
             return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
@@ -255,14 +260,17 @@ class Reconciler:
             return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
 
-    def _effective(self, option_policy: str) -> Condition:
+    def _effective(self, option_policy: str, spec: OptionPolicySpec) -> Condition:
         intent = self.compiler.intent
-        spec = intent.option_policies[option_policy].spec
         rollouts = (intent.rollouts[name].spec for name in intent.rollouts_of(spec.network))
         awaited = status.reads_what_is_not_sent(spec, rollouts)
         if awaited is not None:
             return awaited
-        found = finding_of(intent, option_policy)
+        where = spec.network, spec.direction
+        overlaps = self._overlaps.get(where)
+        if overlaps is None:
+            overlaps = self._overlaps[where] = Overlaps(intent, *where)
+        found = overlaps.finding(option_policy)
         if found is not None and found.trouble is Trouble.CONFLICT:
             return status.contested(found.other)
         return status.effective(None if found is None else found.other)
@@ -410,6 +418,13 @@ class Reconciler:
 def _may_move(change: Change) -> bool:
     """Tell whether a change may have a port belong elsewhere: another controller unbinds ports as well."""
     return change.kind is Kind.PORT or (change.kind is Kind.BINDING and change.new is None)
+
+
+def _is_in_policies(change: Change, intent: Intent) -> bool:
+    """Tell whether a change is one of option policies, or of what they name."""
+    if change.kind is Kind.PORT:
+        return bool(intent.policies_naming(change.name))
+    return change.kind in (Kind.OPTION_POLICY, Kind.GROUP)
 
 
 def _ignore() -> None:

@@ -38,6 +38,9 @@ OWNER_KEY = "ovs-geneve-owner"
 MTU_KEY = "ovs-geneve-mtu"
 "The key of external_ids that says that an interface's mtu_request is ours, whoever made the interface."
 
+_MADE_BY_OVS = frozenset({"internal", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient"})
+"Types of interfaces whose device is vswitchd's own (ovs-vswitchd.conf.db(5), Interface: type)."
+
 PROTOCOLS = frozenset({"OpenFlow10", "OpenFlow13", "OpenFlow14", "OpenFlow15"})
 "1.5 for our flows, 1.3 and 1.4 for other Ryu apps, 1.0 because `ovs-ofctl` speaks it by default."
 
@@ -333,10 +336,15 @@ def _ports(desired: HostProvision, replica: Replica, bridge: Bridge) -> Iterator
 
 
 def _mtus(desired: HostProvision, replica: Replica, bridge: Bridge) -> Iterator[Operation]:
-    """Ask vswitchd for the MTUs of interfaces; one that somebody else asked for stays."""
+    """Ask vswitchd for the MTUs of interfaces that it makes; one that somebody else asked for stays.
+
+    Of a pair of devices (veth, a guest's tap) it has one end: the guest would not know, and lose what is too large all
+    the same. In the userspace datapath a changed MTU costs a packet now and then (docs/decisions/0004).
+    """
     for port in _present(replica, Port, bridge.ports):
         for interface in _present(replica, Interface, port.interfaces):
-            wanted = desired.mtus.get(interface.external_ids.get("iface-id", ""))
+            iface_id = interface.external_ids.get("iface-id", "") if interface.type in _MADE_BY_OVS else ""
+            wanted = desired.mtus.get(iface_id)
             ours = MTU_KEY in interface.external_ids
             if wanted == interface.mtu_request or not (ours or interface.mtu_request is None):
                 continue

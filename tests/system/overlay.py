@@ -295,6 +295,7 @@ class Overlay:
         if name not in self._rules:
             self._rules.append(name)
         self.controller.settle((Kind.POLICY, name))
+        self.revalidate()
 
     def drop_rules(self) -> None:
         """Take all policies between groups away."""
@@ -302,6 +303,13 @@ class Overlay:
             self.controller.delete(Kind.POLICY, name)
         self._rules.clear()
         self.controller.settle(*((Kind.NETWORK, name) for name in self._ports))
+        self.revalidate()
+
+    def revalidate(self) -> None:
+        """Return when megaflows are as flows are: OVS looks at them again behind our back, late on a busy machine."""
+        for host in self.lab.hosts:
+            if host.vswitchd_pid is not None:
+                host.appctl("revalidator/wait")
 
     def clear(self) -> None:
         """End all that pings and take away all networks with their ports, for the next test."""

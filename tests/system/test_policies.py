@@ -16,6 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
 from controller.compiler.cookies import Feature
+from controller.compiler.registers import direct_vni
 from controller.intent.model import (
     Direction,
     GroupSpec,
@@ -56,7 +57,16 @@ TIER, ZONE = FieldName("context", "tier"), FieldName("context", "zone")
 FIRST, HOP, LAST = (FieldName("trail", name) for name in ("first", "hop", "last"))
 
 
-@pytest.fixture(scope="module", params=[Underlay.IPV4, Underlay.IPV6], ids=str)
+OVER_BOTH = ("test_a_mirror_hears_what_passes", "test_a_chain_of_two_services_on_two_hosts")
+"What is sent to a port by its key, through tunnels of either family; the rest is the same over both."
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    underlays = list(Underlay) if metafunc.function.__name__ in OVER_BOTH else [Underlay.IPV4]
+    metafunc.parametrize("shared", underlays, indirect=True, ids=str, scope="module")
+
+
+@pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, make_overlay: Callable[..., Overlay]) -> Overlay:
     overlay = make_overlay(hosts=3, underlay=request.param)
     overlay.schema(CONTEXT)
@@ -362,7 +372,18 @@ def test_a_mirror_hears_what_passes(world: World, side: str) -> None:
     if side == "receiver":
         dropped = ingress(Mirror(world.tap.name), to_port=there.name, action=PolicyAction.DROP)
     with world.policies(rule=dropped):
-        assert heard(world, here, frame(here, there), world.tap) == {world.tap.name: 1}
+        mark = token()
+
+        def say() -> None:
+            with world.wires() as wires:
+                wires[here.name].send(marked(frame(here, there), mark))
+                assert wires.counts_after(mark, [world.tap.name]) == {world.tap.name: 1}
+
+        # Whoever makes the copy is its sender, under the tap's own VNI.
+        [(outer, packet)] = on_the_wire(world.overlay, say, mark, host="hv3")[1]
+        maker = world.overlay.lab.host("hv1" if side == "sender" else "hv2")
+        assert str(outer.source) == str(maker.endpoint)
+        assert packet.header.vni == direct_vni(world.overlay.controller.ask("key", Kind.PORT, world.tap.name))
 
 
 def pass_on(service: Wire, mark: bytes) -> None:

@@ -49,7 +49,7 @@ def ports(overlay: Overlay) -> list[Endpoint]:
 
 @pytest.fixture
 def traffic(overlay: Overlay, ports: list[Endpoint]) -> Iterator[list[Pinging]]:
-    """Traffic between hv1 and hv2; that none of it is lost is checked at the end of the test."""
+    """Traffic between hv1 and hv2, checked at the end of the test."""
     one, two, _ = ports
     pings = [overlay.pinging(one, two.ipv4), overlay.pinging(two, one.ipv6)]
     time.sleep(0.3)

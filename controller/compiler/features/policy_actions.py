@@ -34,8 +34,6 @@ from ovs_geneve.openflow.fields import (
     IP_DSCP,
     TUN_DST,
     TUN_IPV6_DST,
-    TUN_IPV6_SRC,
-    TUN_SRC,
 )
 
 _SAID = {
@@ -104,9 +102,9 @@ def _copied(source: Bits, to: Bits) -> Iterator[Action]:
 def _mirrored(policy: PolicyView, key: int) -> Action:
     arrived: tuple[Action, ...] = ()
     if policy.direction is Direction.INGRESS:
-        # A switch sends nothing back to where it came from, and a tunnel's addresses are those of the packet.
-        addresses = (TUN_SRC, TUN_DST, TUN_IPV6_SRC, TUN_IPV6_DST)
-        arrived = Move(ZERO, IN_PORT, IN_PORT.bits), *(SetField(address, 0) for address in addresses)
+        # A switch sends nothing back to where it came from. Of the addresses that it came with, OVS puts its own in the
+        # place of the source (ofproto/tunnel.c, tnl_port_send), and sends to the IPv4 one of two destinations.
+        arrived = Move(ZERO, IN_PORT, IN_PORT.bits), SetField(TUN_DST, 0), SetField(TUN_IPV6_DST, 0)
     return Clone((*arrived, SetField(DESTINATION_PORT, key), Resubmit(Table.DIRECT)))
 
 

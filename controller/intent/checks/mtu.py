@@ -24,7 +24,7 @@ def check_network(intent: Intent, name: str, spec: NetworkSpec) -> None:
 
 def check_host(intent: Intent, name: str, spec: HostSpec) -> None:
     """Refuse a host between which and others the packets of a network that demands an MTU would not fit."""
-    if not MIN_MTU <= spec.underlay_mtu <= MAX_MTU:
+    if spec.underlay_mtu is not None and not MIN_MTU <= spec.underlay_mtu <= MAX_MTU:
         reason = f"{spec.underlay_mtu}: want {MIN_MTU} to {MAX_MTU}"
         raise Invalid("mtu-out-of-range", reason, pointer="/underlay_mtu")
     demanding = intent.networks_demanding_mtu

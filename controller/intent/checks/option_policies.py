@@ -124,10 +124,9 @@ def _check_size(intent: Intent, name: str, spec: OptionPolicySpec) -> None:
         reason = f"it is {own} flows: want at most {MAX_FLOWS_OF_POLICY}; fewer ranges of ports, or several policies"
         raise Conflict("policy-too-large", reason, pointer="/match")
     held = intent.option_policies.get(name)
-    before = 0
+    flows = own + intent.flows_of_policies(spec.network, spec.direction, MAX_FLOWS_OF_POLICY)
     if held is not None and (held.spec.network, held.spec.direction) == (spec.network, spec.direction):
-        before = flows_of_policy(held.spec)
-    flows = own - before + intent.flows_of_options(spec.network, spec.direction)
+        flows -= flows_of_policy(held.spec)
     if flows > MAX_FLOWS_OF_NETWORK:
         network = object_id(Kind.NETWORK, spec.network)
         what = f"with it, {spec.direction} policies of {network} are {flows} flows"

@@ -377,19 +377,25 @@ async def test_interfaces_are_asked_to_carry_what_their_network_does(host: Daemo
 
     async with await follow(host) as client:
         await provision(client, HOST)
-        for name, iface, mtu in (("tap1", "web1", None), ("tap2", "db1", 1400), ("tap3", "stranger", None)):
+        for name, iface, kind, mtu in (
+            ("tap1", "web1", "internal", None),
+            ("tap2", "db1", "internal", 1400),
+            ("tap3", "stranger", "internal", None),
+            ("tap4", "vm1", "dummy", None),
+        ):
             wanted = [] if mtu is None else [f"mtu_request={mtu}"]
             ids = f"external_ids:iface-id={iface}"
-            add = ("add-port", "br-int", name, "--", "set", "interface", name, "type=dummy", ids)
+            add = ("add-port", "br-int", name, "--", "set", "interface", name, f"type={kind}", ids)
             await asyncio.to_thread(host.tool, "ovs-vsctl", f"--db={host.remote}", *add, *wanted)
-        await until(lambda: by_name(client.replica, Interface, "tap3") is not None, "the last interface")
+        await until(lambda: by_name(client.replica, Interface, "tap4") is not None, "the last interface")
 
-        desired = replace(HOST, mtus={"web1": 1442, "db1": 1442})
+        desired = replace(HOST, mtus={"web1": 1442, "db1": 1442, "vm1": 1442})
         await provision(client, desired)
         await until(lambda: interface("tap1").mtu == 1442, "vswitchd to set the MTU")
         assert interface("tap1").mtu_request == 1442
         assert interface("tap2").mtu_request == 1400, "somebody else asked for that"
         assert interface("tap3").mtu_request is None
+        assert interface("tap4").mtu_request is None, "vswitchd did not make it"
 
         await provision(client, replace(HOST, mtus={"web1": 1424}))
         assert interface("tap1").mtu_request == 1424

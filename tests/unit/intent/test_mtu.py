@@ -97,3 +97,8 @@ def test_what_does_not_fit_is_refused_with_the_pair(command, pointer, says):
 
 def test_what_fits_is_stored():
     assert fabric(mtu=1442).networks["blue"].spec.mtu == 1442
+
+
+def test_what_is_assumed_is_told_apart():
+    assert underlay(host("192.0.2.1", underlay_mtu=1500), host("192.0.2.2", underlay_mtu=9000)).is_declared
+    assert not underlay(host("192.0.2.1", underlay_mtu=1500), host("192.0.2.2")).is_declared

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import product
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from controller.errors import IntentError
 from controller.intent.intent import Intent
 from controller.intent.model import Direction, OptionPolicySpec, PolicyAction
-from controller.intent.overlaps import Finding, Trouble, covers, extent_of, finding_of, meet, report
+from controller.intent.overlaps import Finding, Overlaps, Trouble, covers, extent_of, finding_of, meet, rank
 from controller.intent.rules import Mirror, PacketMatch, PortRange, Steer
 from tests.unit.intent.builders import after, fabric, group, network, policy, port, put
 
@@ -145,11 +147,39 @@ def test_extents_are_what_packets_say(pair: tuple[OptionPolicySpec, OptionPolicy
     assert meet(extent_of(WORLD, outer), extent_of(WORLD, inner)) == together
 
 
+@given(stored=st.sampled_from(Direction).flatmap(lambda direction: st.lists(specs(direction), max_size=8)))
+def test_what_is_found_is_what_pair_by_pair_says(stored: list[OptionPolicySpec]) -> None:
+    intent = WORLD
+    for number, spec in enumerate(stored):
+        with suppress(IntentError):
+            intent = after(intent, put(f"p{number}", spec))
+    policies = {name: intent.option_policies[name].spec for name in intent.policies_of("green")}
+    extents = {name: extent_of(intent, spec) for name, spec in policies.items()}
+    for name, spec in policies.items():
+        shadows = [
+            other
+            for other, above in policies.items()
+            if rank(above) > rank(spec)
+            and (above.action is not None or spec.action is None)
+            and covers(extents[other], extents[name])
+        ]
+        peers = [
+            other
+            for other, peer in policies.items()
+            if rank(peer) == rank(spec)
+            and (peer.action, peer.actions) != (spec.action, spec.actions)
+            and meet(extents[other], extents[name])
+        ]
+        trouble, others = (Trouble.SHADOWED, shadows) if shadows else (Trouble.CONFLICT, peers)
+        expected = Finding(trouble, f"option-policy/{min(others)}") if others else None
+        assert finding_of(intent, name) == expected
+
+
 def told(*commands) -> dict[str, Finding]:
     return {
         name: finding
         for direction in Direction
-        for name, finding in report(after(WORLD, *commands), "green", direction).items()
+        for name, finding in Overlaps(after(WORLD, *commands), "green", direction).findings().items()
     }
 
 

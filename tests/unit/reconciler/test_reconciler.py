@@ -15,12 +15,25 @@ from controller.hoststate import HostFacts
 from controller.intent.commands import Command, Record, evaluate
 from controller.intent.intent import Intent, merged
 from controller.intent.model import CapabilitySpec, Direction, Kind, OptionPolicySpec, RolloutStage
+from controller.intent.rules import PacketMatch, SetQueue
 from controller.reconciler.programmer import Phase
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Truth
 from controller.southbound.ports import HostReport, LinkState, Problem
 from ovs_geneve.openflow.messages import MessageType
-from tests.builders import bind, delete, drop_policy, group, group_policy, host, network, port, put, schema
+from tests.builders import (
+    bind,
+    delete,
+    drop_policy,
+    group,
+    group_policy,
+    host,
+    network,
+    policy,
+    port,
+    put,
+    schema,
+)
 from tests.fakes.switch import FakeBridge, FakeChannel
 
 UP = HostReport(state=LinkState.CONNECTED, provisioned=True)
@@ -311,6 +324,29 @@ def test_policy_that_another_one_decides_before_is_told_so(rig: Rig) -> None:
     assert rig.condition(Kind.POLICY, "low", "Effective").status is Truth.TRUE
     # No host has a port of its network: there is nothing to wait for.
     assert rig.condition(Kind.POLICY, "low", "Programmed").status is Truth.TRUE
+
+
+def test_an_option_policy_that_never_matches_says_which_one_is_before_it() -> None:
+    rig = Rig()
+    one = port("blue", 1)
+    rig.do(put("blue", network(100)), put("web1", one), put("low", policy("blue", priority=5)))
+    told = rig.condition(Kind.OPTION_POLICY, "low", "Effective")
+    assert (told.status, told.reason) == (Truth.TRUE, "Reached")
+    rig.do(put("high", policy("blue", priority=6, packet=PacketMatch(source_mac=one.mac))))
+    assert rig.condition(Kind.OPTION_POLICY, "low", "Effective").status is Truth.TRUE
+    rig.do(put("low", policy("blue", priority=5, from_port="web1")))
+    told = rig.condition(Kind.OPTION_POLICY, "low", "Effective")
+    assert (told.status, told.reason) == (Truth.FALSE, "Shadowed")
+    assert told.message == "option-policy/high decides all of its packets"
+    rig.do(put("web1", port("blue", 2)))
+    assert rig.condition(Kind.OPTION_POLICY, "low", "Effective").status is Truth.TRUE
+    rig.do(put("low", policy("blue", priority=6, from_port="web1", actions=(SetQueue(1),))))
+    rig.do(put("high", policy("blue", priority=6)))
+    told = rig.condition(Kind.OPTION_POLICY, "low", "Effective")
+    assert (told.status, told.reason) == (Truth.UNKNOWN, "Conflict")
+    assert told.message.startswith("option-policy/high ")
+    rig.do(delete("option-policy/high"))
+    assert rig.condition(Kind.OPTION_POLICY, "low", "Effective").status is Truth.TRUE
 
 
 def test_conditions_of_a_host_that_has_trouble(rig: Rig) -> None:
