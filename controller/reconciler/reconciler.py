@@ -263,9 +263,11 @@ class Reconciler:
     def _effective(self, option_policy: str, spec: OptionPolicySpec) -> Condition:
         intent = self.compiler.intent
         rollouts = (intent.rollouts[name].spec for name in intent.rollouts_of(spec.network))
-        awaited = status.reads_what_is_not_sent(spec, rollouts)
-        if awaited is not None:
-            return awaited
+        trouble = status.reads_what_is_not_sent(spec, rollouts) or status.sends_to_nowhere(
+            spec, intent.host_of
+        )
+        if trouble is not None:
+            return trouble
         where = spec.network, spec.direction
         overlaps = self._overlaps.get(where)
         if overlaps is None:

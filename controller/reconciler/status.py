@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from controller.intent.identity import IDENTITY
 from controller.intent.model import Direction, OptionPolicySpec, RolloutSpec, RolloutStage
+from controller.intent.rules import ports_named
 from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, Peers
 
@@ -140,6 +141,15 @@ def reads_what_is_not_sent(policy: OptionPolicySpec, rollouts: Iterable[RolloutS
         return None
     message = f"selects nothing before network {policy.network} sends {', '.join(awaited)}: see its rollout"
     return _not("Effective", "RollingOut", message)
+
+
+def sends_to_nowhere(policy: OptionPolicySpec, host_of: Callable[[str], str | None]) -> Condition | None:
+    """Say that a policy mirrors or steers packets to a port that was never plugged in; None when all is well."""
+    nowhere = [port for port in ports_named(policy.actions) if host_of(port) is None]
+    if not nowhere:
+        return None
+    message = f"no enrolled host has port {nowhere[0]}: what is sent there is lost"
+    return _not("Effective", "NotPlugged", message)
 
 
 def contested(other: str) -> Condition:

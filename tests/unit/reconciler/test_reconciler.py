@@ -15,7 +15,7 @@ from controller.hoststate import HostFacts
 from controller.intent.commands import Command, Record, evaluate
 from controller.intent.intent import Intent, merged
 from controller.intent.model import CapabilitySpec, Direction, Kind, OptionPolicySpec, RolloutStage
-from controller.intent.rules import PacketMatch, SetQueue
+from controller.intent.rules import PacketMatch, SetQueue, Steer
 from controller.reconciler.programmer import Phase
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Truth
@@ -556,3 +556,14 @@ def test_a_policy_of_senders_says_that_what_it_reads_is_not_sent_yet(rig: Rig) -
     sending = replace(held.spec, stage=RolloutStage.SENDERS)
     rig.do(Record(name="blue:identity", spec=sending))
     assert rig.condition(Kind.OPTION_POLICY, "out", "Effective").status is Truth.TRUE
+
+
+def test_a_policy_that_steers_to_a_port_that_is_nowhere_says_so(rig: Rig) -> None:
+    rig.do(put("fw", port("blue", 3)))
+    steer = Steer(("fw",), None)
+    rig.do(put("inspect", OptionPolicySpec(network="blue", direction=Direction.EGRESS, actions=(steer,))))
+    effective = rig.condition(Kind.OPTION_POLICY, "inspect", "Effective")
+    assert (effective.status, effective.reason) == (Truth.FALSE, "NotPlugged")
+    assert "fw" in effective.message
+    rig.do(bind("fw", "hv2"))
+    assert rig.condition(Kind.OPTION_POLICY, "inspect", "Effective").status is Truth.TRUE
