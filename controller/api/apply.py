@@ -17,21 +17,14 @@ from typing import Any
 from litestar import post
 from litestar.params import JSONBody
 
+from controller.api.answers import AppliedView, ApplyView, Problem
 from controller.api.backend import Controller
 from controller.api.body import CheckBody, convert
 from controller.api.documents import to_spec
 from controller.api.handlers import Backend, Timeout, Wait, is_programmed
 from controller.api.parameters import parse_duration, parse_wait
 from controller.api.problems import fault_problem, intent_problem, store_problem
-from controller.api.schema import (
-    DOCUMENTS,
-    NAME_KEYS,
-    AppliedView,
-    ApplyView,
-    LooseName,
-    NameDocument,
-    Problem,
-)
+from controller.api.schema import DOCUMENTS, NAME_KEYS, LooseName, NameDocument
 from controller.errors import IntentError, StoreUnavailable
 from controller.intent.checks.documents import pointer
 from controller.intent.commands import Put

@@ -13,6 +13,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from controller.api import rule_schema, schema
+from controller.api.answers import (
+    ControllerView,
+    EventListView,
+    ListView,
+    ObjectView,
+    ProfileListView,
+    ProfileView,
+    RecomputationView,
+    TunnelListView,
+)
 from controller.api.backend import Controller
 from controller.api.body import CheckBody
 from controller.api.documents import to_spec
@@ -26,17 +36,7 @@ from controller.api.parameters import (
     parse_wait,
 )
 from controller.api.plan_views import PlanView, plan_view
-from controller.api.schema import (
-    ControllerView,
-    Document,
-    EventListView,
-    ListView,
-    ObjectView,
-    ProfileListView,
-    ProfileView,
-    RecomputationView,
-    TunnelListView,
-)
+from controller.api.schema import Document
 from controller.api.views import (
     controller_view,
     counted_view,

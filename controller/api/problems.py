@@ -11,7 +11,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from controller.api.schema import Problem
+from controller.api.answers import Problem
 from controller.errors import IntentError, StoreUnavailable
 
 _log = logging.getLogger(__name__)

@@ -10,16 +10,12 @@ from itertools import combinations
 
 from msgspec import UNSET
 
-from controller.api.backend import Controller
-from controller.api.documents import field_document, to_document
-from controller.api.rollouts import capabilities_view, rollout_states
-from controller.api.schema import (
+from controller.api.answers import (
     ConditionView,
     ControllerView,
     CountersView,
     CountView,
     DisagreementView,
-    Document,
     EventListView,
     EventView,
     FindingView,
@@ -36,6 +32,10 @@ from controller.api.schema import (
     WaitingHostView,
     WorkView,
 )
+from controller.api.backend import Controller
+from controller.api.documents import field_document, to_document
+from controller.api.rollouts import capabilities_view, rollout_states
+from controller.api.schema import Document
 from controller.compiler.cookies import Feature
 from controller.compiler.recompute import Recomputation
 from controller.intent.model import (
