@@ -22,7 +22,6 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     AnyObject,
     Change,
-    Direction,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -30,12 +29,10 @@ from controller.intent.model import (
     OptionPolicySpec,
     PolicySpec,
     PortSpec,
-    object_id,
 )
-from controller.intent.overlaps import Overlaps, Trouble
-from controller.intent.shadows import shadow_of
 from controller.reconciler import status
 from controller.reconciler.binder import Binder
+from controller.reconciler.effects import Effects
 from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.status import Condition, HostProgress, Work
@@ -79,8 +76,7 @@ class Reconciler:
         self._mtus = Mtus()
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
-        self._overlaps: dict[tuple[str, Direction], Overlaps] = {}
-        "By network; made when somebody asks, until a policy changes or what one names."
+        self._effects = Effects()
 
     def start(self, intent: Intent) -> None:
         """Begin with what is stored."""
@@ -91,8 +87,7 @@ class Reconciler:
     def intent_changed(self, before: Intent, after: Intent, changes: Sequence[Change]) -> None:
         """Follow the intent."""
         compiled = self.compiler.parts_compiled
-        if any(_is_in_policies(change, after) for change in changes):
-            self._overlaps.clear()
+        self._effects.follow(after, changes)
         pending = self.compiler.update(after, changes)
         if pending:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
@@ -249,33 +244,13 @@ class Reconciler:
             return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
         if self.compiler.intent.get(held.kind, held.name) is None:
             return status.ACCEPTED, programmed  # who stored it is answered, and somebody took it away since
-        if isinstance(held.spec, OptionPolicySpec):
-            return status.ACCEPTED, self._effective(held.name, held.spec), programmed
-        if held.kind is Kind.POLICY:
-            shadow = shadow_of(self.compiler.intent, held.name)
-            return status.ACCEPTED, status.effective(shadow and object_id(Kind.POLICY, shadow)), programmed
+        if held.kind in (Kind.OPTION_POLICY, Kind.POLICY):
+            return status.ACCEPTED, self._effects.condition(self.compiler.intent, held), programmed
         if held.kind is Kind.NETWORK:
             intent = self.compiler.intent
             rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]
             return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
-
-    def _effective(self, option_policy: str, spec: OptionPolicySpec) -> Condition:
-        intent = self.compiler.intent
-        rollouts = (intent.rollouts[name].spec for name in intent.rollouts_of(spec.network))
-        trouble = status.reads_what_is_not_sent(spec, rollouts) or status.sends_to_nowhere(
-            spec, intent.host_of
-        )
-        if trouble is not None:
-            return trouble
-        where = spec.network, spec.direction
-        overlaps = self._overlaps.get(where)
-        if overlaps is None:
-            overlaps = self._overlaps[where] = Overlaps(intent, *where)
-        found = overlaps.finding(option_policy)
-        if found is not None and found.trouble is Trouble.CONFLICT:
-            return status.contested(found.other)
-        return status.effective(None if found is None else found.other)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -420,13 +395,6 @@ class Reconciler:
 def _may_move(change: Change) -> bool:
     """Tell whether a change may have a port belong elsewhere: another controller unbinds ports as well."""
     return change.kind is Kind.PORT or (change.kind is Kind.BINDING and change.new is None)
-
-
-def _is_in_policies(change: Change, intent: Intent) -> bool:
-    """Tell whether a change is one of option policies, or of what they name."""
-    if change.kind is Kind.PORT:
-        return bool(intent.policies_naming(change.name))
-    return change.kind in (Kind.OPTION_POLICY, Kind.GROUP)
 
 
 def _ignore() -> None:
