@@ -16,7 +16,6 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
 from controller.compiler.cookies import Feature
-from controller.compiler.registers import direct_vni
 from controller.intent.model import (
     Direction,
     GroupSpec,
@@ -26,6 +25,7 @@ from controller.intent.model import (
     OptionMatch,
     OptionPolicySpec,
     PolicyAction,
+    direct_vni,
 )
 from controller.intent.rules import (
     Copy,
