@@ -66,6 +66,8 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     "Of a network and its ports: bytes of the largest IP packet that fits between any two hosts."
     overhead: int | UnsetType = UNSET
     "Of a network: bytes a packet grows by over IPv4, with its options (20 more over IPv6)."
+    replaced_by: list[str] | UnsetType = UNSET
+    "Of an option schema: those that call themselves the next version of it."
     slot: int | UnsetType = UNSET
     "Of an option schema: its tun_metadata index."
     lint: list[FindingView] | UnsetType = UNSET

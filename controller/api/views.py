@@ -119,6 +119,7 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
             view.rollouts = rollout_states(controller.intent, held.name)
         case OptionSchemaSpec(layout=layout, slot=slot):
             view.slot = UNSET if slot is None else slot
+            view.replaced_by = sorted(controller.intent.schemas_replacing(held.name)) or UNSET
             view.lint = _findings(lint(layout))
         case HostSpec():
             view.capabilities = capabilities_view(controller.intent, held.name)

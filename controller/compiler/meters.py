@@ -14,13 +14,11 @@ FIRST_METER, LAST_METER = 0x6E0, 0x6EF
 
 PROBES = 0x6E0
 DROP_LOG = 0x6E1
-GUARD = 0x6E2
 
 METERS = frozenset(
     {
         MeterEntry(meter_id=PROBES, rate=1_000, burst=1_000),
         MeterEntry(meter_id=DROP_LOG, rate=20, burst=20),
-        MeterEntry(meter_id=GUARD, rate=20, burst=20),
     }
 )
 "In packets a second."

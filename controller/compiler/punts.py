@@ -17,14 +17,11 @@ class Punt(IntEnum):
     "A probe of ours that arrived."
     DROP_LOG = 2
     "A packet that a policy drops and wants logged."
-    GUARD = 3
-    "A packet that no peer may send."
 
 
 _METER: Mapping[Punt, int] = {
     Punt.PROBE: meters.PROBES,
     Punt.DROP_LOG: meters.DROP_LOG,
-    Punt.GUARD: meters.GUARD,
 }
 
 

@@ -201,3 +201,11 @@ async def test_if_none_match_only_creates(client):
     assert (await client.put("/v1/hosts/hv1", json=HOST, headers=headers)).status_code == 201
     answer = await client.put("/v1/hosts/hv1", json=HOST, headers=headers)
     assert (answer.status_code, answer.json()["holder"]) == (412, "host/hv1")
+
+
+async def test_a_schema_names_the_versions_after_it(topology):
+    document = {"class": "0xff00", "type": 2, "length": 8, "replaces": "context"}
+    assert (await topology.put("/v1/option-schemas/context2", json=document)).status_code == 201
+    first = (await topology.get("/v1/option-schemas/context")).json()
+    assert first["status"]["replaced_by"] == ["context2"]
+    assert "replaced_by" not in (await topology.get("/v1/option-schemas/context2")).json()["status"]

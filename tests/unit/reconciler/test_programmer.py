@@ -10,7 +10,7 @@ import pytest
 
 from controller.compiler.compile import HostView
 from controller.compiler.cookies import parse
-from controller.compiler.meters import GUARD, METERS, PROBES
+from controller.compiler.meters import DROP_LOG, METERS, PROBES
 from controller.errors import IntentError
 from controller.intent.commands import Command
 from controller.intent.model import Kind
@@ -230,7 +230,7 @@ def test_every_bridge_has_the_meters_and_those_of_others_stay(rig: Rig) -> None:
     rig.channel.settle()
     assert rig.bridge.meters == {1: foreign, **contents(METERS)}
     rig.bridge.meters[PROBES] = b"altered"
-    del rig.bridge.meters[GUARD]
+    del rig.bridge.meters[DROP_LOG]
     rig.disconnect()
     rig.connect()
     rig.channel.settle()

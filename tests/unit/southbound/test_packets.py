@@ -31,7 +31,7 @@ def up(userdata: bytes) -> PacketIn:
 
 def test_the_action_names_the_kind() -> None:
     assert send_up(Punt.PROBE, b"xy") == Controller(userdata=b"\1xy", meter_id=0x6E0)
-    assert send_up(Punt.GUARD) == Controller(userdata=b"\3", meter_id=0x6E2)
+    assert send_up(Punt.DROP_LOG) == Controller(userdata=b"\2", meter_id=0x6E1)
 
 
 def test_each_kind_has_its_taker_and_the_rest_is_counted() -> None:
