@@ -26,8 +26,10 @@ from controller.intent.intent import Intent
 from controller.intent.model import Address
 from controller.reconciler.status import Condition, Truth
 from ovs_geneve.errors import ConnectionLost
+from ovs_geneve.geneve.profiles import options_of
 from ovs_geneve.megaflow import TunnelMegaflow, parse_megaflows
 from ovs_geneve.unixctl import Command, CommandFailed, Reply, call
+from ovs_geneve.values import OptionClass, OptionType
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +162,7 @@ class Guard:
         for offence in decision.offences:
             peer = intent.host_by_endpoint(offence.source) or str(offence.source)
             network = intent.network_by_vni(offence.vni) or f"VNI {offence.vni}"
-            message = self._words.describe(host, offence, peer, network)
+            message = self._words.describe(host, offence, peer, network, partial(_called, intent))
             told = partial(
                 self._events.add, host=host, peer=peer, network=network, message=message, now=time.time()
             )
@@ -249,3 +251,10 @@ def _peers_of(intent: Intent, host: str) -> frozenset[Address]:
     return frozenset(
         address for one in intent.hosts.values() if one.name != host for address in one.spec.endpoints
     )
+
+
+def _called(intent: Intent, option_class: int, option_type: int) -> str | None:
+    """Return the name of a declared option, or of one that a coexistence profile knows."""
+    declared = intent.schema_by_type(option_class, option_type)
+    known = options_of((OptionClass(option_class), OptionType(option_type)))
+    return declared or (known[0].title if known else None)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from controller.guard.judge import Fault
 from controller.guard.watch import Offence
@@ -22,14 +23,24 @@ _WHAT = {
 }
 
 
+Called = Callable[[int, int], str | None]
+"Tells what an option of a class and type is called."
+
+
+def _nothing(option_class: int, option_type: int) -> None:
+    """Know no names."""
+
+
 class Words:
     """Describes offences, the same ones in the same words."""
 
     def __init__(self) -> None:
         self._named: dict[tuple[object, ...], set[OptionHeader]] = defaultdict(set)
 
-    def describe(self, host: str, offence: Offence, peer: str, network: str) -> str:
-        """Say who sent what; `network` is a name, or says VNI where there is none."""
+    def describe(
+        self, host: str, offence: Offence, peer: str, network: str, called: Called = _nothing
+    ) -> str:
+        """Say who sent what; `network` is a name, or says VNI where there is none; `called` knows names of options."""
         named = self._named[host, offence.source, offence.vni, offence.verdict.fault]
         option = offence.verdict.option
         if option is not None and option not in named:
@@ -37,12 +48,14 @@ class Words:
                 named.add(option)
             else:
                 option = None
-        what = _WHAT[offence.verdict.fault].format(option=_name(option))
+        what = _WHAT[offence.verdict.fault].format(option=_name(option, called))
         place = network if network.startswith("VNI") else f"network {network} (VNI {offence.vni})"
         return f"{peer} ({offence.source}) sent {what}, on {place}"
 
 
-def _name(option: OptionHeader | None) -> str:
+def _name(option: OptionHeader | None, called: Called) -> str:
     if option is None:
         return "options of many kinds"
-    return f"option {option.option_class:#06x}/{option.option_type:#04x} of {option.length} bytes"
+    number = f"{option.option_class:#06x}/{option.option_type:#04x}"
+    name = called(option.option_class, option.option_type)
+    return f"option {f'{name} ({number})' if name else number} of {option.length} bytes"

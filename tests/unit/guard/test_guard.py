@@ -114,7 +114,7 @@ async def test_a_cached_drop_is_taken_out_and_told_of(tmp_path: Path) -> None:
     assert (datapath, actions) == ("netdev@ovs-netdev", "drop")
     assert shield.startswith(f"ufid:{ufid_of(poison)},")
     assert (condition.type, condition.reason) == ("Degraded", "BadOptions")
-    assert "hv1 (fd09::1) sent option 0xff00/0x01 of 8 bytes" in condition.message
+    assert "hv1 (fd09::1) sent option context (0xff00/0x01) of 8 bytes" in condition.message
     told = {event.kind: event for event in events.since(0, 10)}
     assert told.keys() == {EventKind.BAD_OPTIONS, EventKind.PEER_CUT_OFF}
     assert told[EventKind.BAD_OPTIONS].count == 3

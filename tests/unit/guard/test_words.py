@@ -41,3 +41,8 @@ def test_a_peer_that_tries_every_option_is_told_of_a_few_times() -> None:
     assert len(set(said)) == MAX_OPTIONS + 1
     assert "options of many kinds" in said[-1]
     assert words.describe("hv2", offence(Fault.UNKNOWN_CRITICAL, 128), "hv1", "blue") == said[0]
+
+
+def test_an_option_is_called_by_its_name():
+    said = Words().describe("hv2", offence(Fault.WRONG_LENGTH, 1), "hv1", "blue", lambda *_: "context")
+    assert "option context (0x" in said
