@@ -65,5 +65,5 @@ def is_critical(value: int) -> bool:
 
 def _within(field: str, value: int, most: int) -> int:
     if not 0 <= value <= most:
-        raise EncodeError(field, f"{value} is not within 0 and {most:#x}")
+        raise EncodeError(field, f"{value} is not within 0 and {most} ({most:#x})")
     return value

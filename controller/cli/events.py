@@ -15,7 +15,7 @@ from controller.cli.client import Client, server_option
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @server_option
 def events(since: int, output: str, server: str) -> None:
-    """Show what happened, oldest first: who sent options that were refused, and what was done about it."""
+    """Show what happened, oldest first: rollouts, packets that policies refused (log), who sent bad options."""
     client = Client(server)
     items = []
     while page := client.get("events", since=str(since), limit="1000")["items"]:
@@ -26,6 +26,5 @@ def events(since: int, output: str, server: str) -> None:
         return
     for event in items:
         count = f" ({event['count']})" if event["count"] > 1 else ""
-        click.echo(
-            f"{event['number']}\t{event['last']}\t{event['kind']}\t{event['host']}\t{event['message']}{count}"
-        )
+        told = f"{event['network']}: {event['message']}" if event["kind"] == "rollout" else event["message"]
+        click.echo(f"{event['number']}\t{event['last']}\t{event['kind']}\t{event['host']}\t{told}{count}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from controller.errors import Conflict, Invalid
 from controller.intent.allocate import free_identity
 from controller.intent.checks.documents import check_free, check_none
-from controller.intent.identity import GROUP_FIELD, IDENTITY, MAX_IDENTITY
+from controller.intent.identity import IDENTITY, MAX_IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import GroupSpec, Kind, NetworkSpec, Object, object_id
 
@@ -47,8 +47,8 @@ def check_group(intent: Intent, network: Object[NetworkSpec], group: str, at: st
     if IDENTITY not in network.spec.options:
         raise Invalid(
             "identity-not-on-network",
-            f"network {network.name} does not carry option {IDENTITY}, which says the group ({GROUP_FIELD}) of a "
-            f'sender: add "{IDENTITY}" to its options',
+            f"network {network.name} does not carry option {IDENTITY}, which says the group of a sender: "
+            f'add "{IDENTITY}" to its options',
             pointer=at,
             holder=network.id,
         )

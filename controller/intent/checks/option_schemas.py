@@ -111,14 +111,14 @@ def _check_type(intent: Intent, name: str, layout: OptionLayout) -> None:
 def _check_shape_stays(held: Object[OptionSchemaSpec], layout: OptionLayout) -> None:
     before = held.spec.layout
     for key, was, wanted in (
-        ("class", before.option_class, layout.option_class),
-        ("type", before.option_type, layout.option_type),
-        ("length", before.length, layout.length),
+        ("class", f"{before.option_class:#06x}", f"{layout.option_class:#06x}"),
+        ("type", f"{before.option_type:#04x}", f"{layout.option_type:#04x}"),
+        ("length", f"{before.length} bytes", f"{layout.length} bytes"),
     ):
         if was != wanted:
             raise Conflict(
                 "immutable",
-                f"{key} is {was:#x} and stays so: hosts that know the old shape would misread the new one; "
+                f"{key} is {was} and stays so: hosts that know the old shape would misread the new one; "
                 "declare another option type and move over",
                 pointer=pointer(key),
                 holder=held.id,
