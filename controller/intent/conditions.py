@@ -10,12 +10,13 @@ Compiler and admission count with the same functions, so that what is admitted i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 from controller.intent.model import OptionPolicySpec
+from controller.intent.port_masks import PortMask, port_masks
 from controller.intent.rules import PacketField, PacketMatch, PortRange, Prefix, SetDscp, StampFrom, Steer
 
 IPV4, IPV6 = 0x0800, 0x86DD
@@ -28,17 +29,8 @@ _FAMILY = {1: IPV4, 58: IPV6}
 MAX_FLOWS_OF_POLICY = 256
 "Of an option policy."
 
-_PORT_BITS = 16
-_ALL_PORTS = (1 << _PORT_BITS) - 1
 _KEPT = 8_192
 "Matches whose alternatives are remembered."
-
-
-class PortBits(NamedTuple):
-    """Ports as value and mask: those that equal `value` where `mask` has a bit."""
-
-    value: int
-    mask: int
 
 
 class Condition(NamedTuple):
@@ -50,8 +42,8 @@ class Condition(NamedTuple):
     source: Prefix | None = None
     destination: Prefix | None = None
     protocol: int | None = None
-    source_ports: PortBits | None = None
-    destination_ports: PortBits | None = None
+    source_ports: PortMask | None = None
+    destination_ports: PortMask | None = None
     dscp: int | None = None
 
 
@@ -90,30 +82,10 @@ def needs_ip(spec: OptionPolicySpec) -> bool:
     )
 
 
-def port_bits(ranges: Iterable[PortRange]) -> tuple[PortBits, ...]:
-    """Return the fewest aligned blocks that cover ranges of ports, each a value and mask; nothing for no range."""
-    return tuple(block for first, last in merged_ranges(ranges) for block in _blocks(first, last))
-
-
-def merged_ranges(ranges: Iterable[PortRange]) -> tuple[PortRange, ...]:
-    """Return ranges in order, those that touch as one."""
-    merged: list[PortRange] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1].last + 1:
-            merged[-1] = PortRange(merged[-1].first, max(last, merged[-1].last))
-        else:
-            merged.append(PortRange(first, last))
-    return tuple(merged)
-
-
-def _blocks(first: int, last: int) -> Iterator[PortBits]:
-    """Yield the aligned powers of two that make up a range, each the largest that begins there and fits."""
-    while first <= last:
-        size = first & -first or 1 << _PORT_BITS
-        while first + size - 1 > last:
-            size >>= 1
-        yield PortBits(first, _ALL_PORTS & ~(size - 1))
-        first += size
+def port_bits(ranges: Iterable[PortRange]) -> tuple[PortMask, ...]:
+    """Return the fewest values and masks that hold exactly these ports; nothing for no range."""
+    wanted = tuple(ranges)
+    return port_masks(wanted) if wanted else ()
 
 
 @lru_cache(maxsize=_KEPT)
@@ -155,9 +127,9 @@ def narrow(prefix: Prefix | None) -> Prefix | None:
     return None if prefix is None or not prefix.prefixlen else prefix
 
 
-def _narrow_ports(bits: PortBits | None) -> PortBits | None:
+def _narrow_ports(bits: PortMask | None) -> PortMask | None:
     return None if bits is None or not bits.mask else bits
 
 
-def _one_or(bits: tuple[PortBits, ...]) -> tuple[PortBits | None, ...]:
+def _one_or(bits: tuple[PortMask, ...]) -> tuple[PortMask | None, ...]:
     return bits or (None,)

@@ -13,10 +13,11 @@ from enum import Enum
 from itertools import chain
 from typing import NamedTuple
 
-from controller.intent.conditions import ethertypes_of, merged_ranges, narrow, steer_of
+from controller.intent.conditions import ethertypes_of, narrow, steer_of
 from controller.intent.identity import GROUP_FIELD, IDENTITY, MAX_IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import Direction, OptionPolicySpec, PolicyAction
+from controller.intent.port_masks import joined
 from controller.intent.rules import PortRange, Prefix
 
 _ALL_PORTS = (PortRange(0, 0xFFFF),)
@@ -177,8 +178,8 @@ def extent_of(intent: Intent, spec: OptionPolicySpec) -> Extent:
         masked=dict(chain(_macs(spec, macs), _prefixes(spec), _fields(intent, spec))),
         ethertypes=None if None in types else frozenset(one for one in types if one is not None),
         ports=(
-            merged_ranges(packet.source_ports) or _ALL_PORTS,
-            merged_ranges(packet.destination_ports) or _ALL_PORTS,
+            _joined(packet.source_ports) or _ALL_PORTS,
+            _joined(packet.destination_ports) or _ALL_PORTS,
         ),
     )
 
@@ -251,3 +252,7 @@ def _ranges_within(inner: tuple[PortRange, ...], outer: tuple[PortRange, ...]) -
 
 def _ranges_meet(one: tuple[PortRange, ...], other: tuple[PortRange, ...]) -> bool:
     return any(a.first <= b.last and b.first <= a.last for a in one for b in other)
+
+
+def _joined(ports: tuple[PortRange, ...]) -> tuple[PortRange, ...]:
+    return tuple(joined(ports)) if ports else ()

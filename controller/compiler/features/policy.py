@@ -30,8 +30,9 @@ from controller.compiler.features.protocols import (
 from controller.compiler.pipeline import Priority, Table
 from controller.compiler.policy_views import PolicyView
 from controller.compiler.registers import DESTINATION_GROUP, DESTINATION_PORT, MARKS, SOURCE_PORT, Mark
-from controller.intent.conditions import Condition, PortBits
+from controller.intent.conditions import Condition
 from controller.intent.model import Direction, PolicyAction
+from controller.intent.port_masks import PortMask
 from controller.intent.rules import Prefix, Steer
 from ovs_geneve.openflow.actions import Resubmit, SetField
 from ovs_geneve.openflow.fields import (
@@ -189,5 +190,5 @@ def _prefix(field: Field, prefix: Prefix) -> TermLike:
     return field, int(prefix.network_address), int(prefix.netmask)
 
 
-def _ports(field: Field, ports: PortBits) -> TermLike:
+def _ports(field: Field, ports: PortMask) -> TermLike:
     return field, ports.value, ports.mask
