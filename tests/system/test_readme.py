@@ -50,6 +50,9 @@ def test_the_example_works_when_pasted() -> None:
         assert pasted.returncode == 0, pasted.stdout + pasted.stderr
         assert "2 received" in pasted.stdout
         assert '"Programmed","status":"True"' in pasted.stdout
+        assert '"mtu_before":1542,"mtu_after":1534' in pasted.stdout, "the dry run says what it costs"
+        assert "6 ok" in pasted.stdout
+        assert "colour{hue=red}" in pasted.stdout
     finally:
         down = run(f"{COMMAND} lab down")
     assert down.returncode == 0, down.stderr
