@@ -57,11 +57,6 @@ class EventLog:
         "By what makes two of them the same."
         self._number = 0
 
-    @property
-    def last_number(self) -> int:
-        """Return the number of the newest."""
-        return self._number
-
     def add(
         self,
         kind: EventKind,

@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from controller.intent.allocate import SLOT_BYTES, SLOTS
 from controller.intent.commands import Decision
 from controller.intent.intent import Intent
 from controller.intent.model import Change, object_id
 from controller.intent.preview import NetworkPreview, SlotUse, preview
 from ovs_geneve.geneve.offload_profile import OffloadProfile
-
-MAX_SLOTS, MAX_SLOT_BYTES = 64, 256
 
 
 class PlannedChangeView(Struct):
@@ -36,8 +35,8 @@ class SlotsView(Struct, kw_only=True):
     before: SlotUseView
     after: SlotUseView
     slot: Annotated[int | None, Meta(description="That the option schema would have.")]
-    most: int = MAX_SLOTS
-    most_bytes: int = MAX_SLOT_BYTES
+    most: int = SLOTS
+    most_bytes: int = SLOT_BYTES
 
 
 class OffloadView(Struct):

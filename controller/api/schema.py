@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documents of the REST API: the only place where their JSON keys are spelled. What it answers is in `answers.py`.
+"""The documents of the REST API: JSON keys are spelled in this folder only, each once. Those of rules
+are in `rule_schema.py`, of probes in `probe_documents.py`; what it answers is in `answers.py`, `plan_views.py` and
+`rollout_schema.py`.
 
 Unknown fields are refused. What the fields mean is in `controller.intent.model`; `documents.py` converts.
 """

@@ -48,13 +48,9 @@ from controller.intent.model import (
     OptionSchemaSpec,
     PortSpec,
 )
+from controller.intent.mtu import OVERHEAD, options_length
 from ovs_geneve.geneve.lint import Finding, lint, lint_set
 from ovs_geneve.geneve.profiles import Profile, profiles
-
-OUTER_IPV4 = 50
-"Bytes that GENEVE without options adds over IPv4: Ethernet 14, IPv4 20, UDP 8, GENEVE 8."
-
-_OPTION_HEADER = 4
 
 SHOWN = (
     Kind.HOST,
@@ -114,7 +110,7 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
         case NetworkSpec(options=options):
             view.mtu = controller.network_mtu(held.name)
             layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
-            view.overhead = OUTER_IPV4 + sum(_OPTION_HEADER + layout.length for layout in layouts)
+            view.overhead = OVERHEAD[4] + options_length(controller.intent, held.name, options)
             view.lint = _findings(lint_set(layouts))
             view.rollouts = rollout_states(controller.intent, held.name)
         case OptionSchemaSpec(layout=layout, slot=slot):

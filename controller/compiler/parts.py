@@ -20,7 +20,7 @@ from controller.compiler.policy_defaults import network_defaults
 from controller.compiler.seats import Seat
 from controller.compiler.situation import Situation, reachable
 from controller.compiler.stencil import seal_flows
-from controller.compiler.views import group_of, option_field, port_view, slot_of, tlv_map
+from controller.compiler.views import group_of, option_field, port_view, slot_of, slots_salt, tlv_map
 from controller.intent.model import Object, PortSpec
 
 
@@ -35,9 +35,9 @@ def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
 
 
 def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
-    maps = sorted(tlv_map(situation.intent))
-    salt = b"".join(b"%d=%d/%d/%d;" % (m.index, m.option_class, m.option_type, m.length) for m in maps)
-    block = seal_flows(probes.flows(maps), Feature.PIPELINE, 0, salt)
+    schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
+    flows = probes.flows(sorted(tlv_map(situation.intent)))
+    block = seal_flows(flows, Feature.PIPELINE, 0, slots_salt(schemas))
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
 
 

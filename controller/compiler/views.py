@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from controller.intent.companions import tlv_map_of
 from controller.intent.identity import GROUP_FIELD, IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import (
@@ -103,15 +104,7 @@ def port_view(intent: Intent, port: Object[PortSpec], network: NetworkView) -> P
 
 def tlv_map(intent: Intent) -> frozenset[TlvMap]:
     """Return the TLV map that every bridge has: a slot for each declared option."""
-    return frozenset(
-        TlvMap(
-            option_class=schema.spec.layout.option_class,
-            option_type=schema.spec.layout.option_type,
-            length=schema.spec.layout.length,
-            index=slot_of(schema),
-        )
-        for schema in intent.option_schemas.values()
-    )
+    return frozenset(tlv_map_of(schema.spec) for schema in intent.option_schemas.values())
 
 
 def resting_map(intent: Intent) -> frozenset[TlvMap]:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
 from ovs_geneve.megaflow import OptionHeader, TunnelMegaflow
 from ovs_geneve.openflow.tlv_table import TlvMap
-
-_OPTION_HEADER = 4
-_CRITICAL = 0x80
-"Of the option type (RFC 8926 3.5)."
+from ovs_geneve.values import is_critical
 
 
 class Fault(StrEnum):
@@ -51,7 +49,7 @@ class Rules:
 
     def good_length(self, vni: int) -> int:
         """Return how many bytes the options of a network's packets take together."""
-        return sum(_OPTION_HEADER + self.lengths.get(key, 0) for key in self.carried.get(vni, ()))
+        return sum(OPTION_HEADER_LENGTH + self.lengths.get(key, 0) for key in self.carried.get(vni, ()))
 
 
 def judge(flow: TunnelMegaflow, rules: Rules) -> Verdict | None:
@@ -75,7 +73,7 @@ def _refused_by_ovs(flow: TunnelMegaflow, rules: Rules) -> Verdict | None:
     """Say at what OVS gives up (lib/tun-metadata.c, tun_metadata_from_geneve_udpif)."""
     for option in flow.options:
         length = rules.lengths.get((option.option_class, option.option_type))
-        if length is None and option.option_type & _CRITICAL:
+        if length is None and is_critical(option.option_type):
             return Verdict(Fault.UNKNOWN_CRITICAL, option)
         if length is not None and length != option.length:
             return Verdict(Fault.WRONG_LENGTH, option)

@@ -122,12 +122,6 @@ class Overlaps:
                 yield from (other for other in others if meet(self._extents[other], self._extents[name]))
 
 
-def finding_of(intent: Intent, name: str) -> Finding | None:
-    """Say what is the matter with one policy; for many, an `Overlaps` is kept."""
-    spec = intent.option_policies[name].spec
-    return Overlaps(intent, spec.network, spec.direction).finding(name)
-
-
 def rank(spec: OptionPolicySpec) -> tuple[int, bool]:
     """Return what decides which of two policies stands above the other."""
     return spec.priority, spec.action is PolicyAction.DROP

@@ -42,6 +42,26 @@ PURE = (
     "controller/intent/follower.py",
     "controller/intent/allocate.py",
     "controller/intent/rows.py",
+    *(
+        f"controller/intent/{name}.py"
+        for name in (
+            "companions",
+            "conditions",
+            "identity",
+            "kept_rows",
+            "mtu",
+            "overlaps",
+            "policy_size",
+            "port_masks",
+            "preview",
+            "row",
+            "rule_rows",
+            "rules",
+            "shadows",
+        )
+    ),
+    "controller/rollout/decide.py",
+    "controller/rollout/telling.py",
     "controller/intent/checks",
     *(
         f"controller/prober/{name}.py"

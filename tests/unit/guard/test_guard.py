@@ -135,7 +135,7 @@ async def test_a_host_whose_vswitchd_comes_later_is_guarded_then(tmp_path: Path)
         assert not guard.guards("hv2")
         async with vswitchd.listening(tmp_path):
             await until(lambda: guard.guards("hv2"))
-            await until(lambda: events.last_number)
+            await until(lambda: events.since(0, 1))
 
 
 def test_where_vswitchd_takes_commands(tmp_path: Path) -> None:

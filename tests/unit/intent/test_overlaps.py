@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from controller.errors import IntentError
 from controller.intent.intent import Intent
 from controller.intent.model import Direction, OptionPolicySpec, PolicyAction
-from controller.intent.overlaps import Finding, Overlaps, Trouble, covers, extent_of, finding_of, meet, rank
+from controller.intent.overlaps import Finding, Overlaps, Trouble, covers, extent_of, meet, rank
 from controller.intent.rules import Mirror, PacketMatch, PortRange, Steer
 from tests.unit.intent.builders import after, fabric, group, network, policy, port, put
 
@@ -173,6 +173,11 @@ def test_what_is_found_is_what_pair_by_pair_says(stored: list[OptionPolicySpec])
         trouble, others = (Trouble.SHADOWED, shadows) if shadows else (Trouble.CONFLICT, peers)
         expected = Finding(trouble, f"option-policy/{min(others)}") if others else None
         assert finding_of(intent, name) == expected
+
+
+def finding_of(intent: Intent, name: str) -> Finding | None:
+    spec = intent.option_policies[name].spec
+    return Overlaps(intent, spec.network, spec.direction).finding(name)
 
 
 def told(*commands) -> dict[str, Finding]:
