@@ -330,7 +330,9 @@ def _connect(
 
 
 def _revisions(intent: Intent) -> dict[str, int]:
-    return {name: host.revision for name, host in intent.hosts.items()}
+    """Return the hosts that controllers share out: those with bridges."""
+    linux = intent.linux_hosts
+    return {name: host.revision for name, host in intent.hosts.items() if name not in linux}
 
 
 async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:

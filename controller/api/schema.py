@@ -35,18 +35,30 @@ class EndpointDocument(Struct, forbid_unknown_fields=True):
 
 
 class TunnelDocument(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Outer header settings of a host's GENEVE vport."""
+    """Outer header settings of a host's GENEVE vport or devices."""
 
     csum: bool = True
     ttl: int | Literal["inherit"] | None = None
     tos: int | Literal["inherit"] | None = None
     df_default: bool = True
+    df_inherit: Annotated[bool, Meta(description="DF as the inner packet has it; Linux hosts only.")] = False
+    udp6_zero_csum: Annotated[
+        bool, Meta(description="Takes packets over IPv6 without UDP checksum; Linux hosts only.")
+    ] = True
 
 
 class HostDocument(_Document, kw_only=True):
     """A machine that takes part in the overlay."""
 
-    kind: Literal["ovs"] = "ovs"
+    kind: Annotated[
+        Literal["ovs", "linux"], Meta(description="linux: without Open vSwitch, kept by `ovs-geneve agent`.")
+    ] = "ovs"
+    tunnels: Annotated[
+        Literal["metadata", "fixed"],
+        Meta(
+            description="Linux hosts: one geneve device for all, or one a network and peer, without options."
+        ),
+    ] = "metadata"
     ovsdb: Annotated[
         str | None,
         Meta(description="Where to dial its OVSDB; null when it calls in.", examples=["tcp:192.0.2.11:6640"]),
@@ -91,6 +103,9 @@ class NetworkDocument(_Document, kw_only=True):
     inner_vlan: Annotated[
         Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
     ] = "forbid"
+    payload: Annotated[
+        Literal["ethernet", "ip"], Meta(description="ip: packets without Ethernet; Linux hosts only.")
+    ] = "ethernet"
     target: Annotated[
         TargetDocument | None,
         Meta(

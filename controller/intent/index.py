@@ -25,6 +25,7 @@ from controller.intent.model import (
     Change,
     Direction,
     GroupSpec,
+    HostKind,
     HostSpec,
     NetworkSpec,
     OptionPolicySpec,
@@ -153,6 +154,8 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
         case RolloutSpec() as rollout:
             yield ("rollouts-of", rollout.network), held.name
             yield ("rollouts-for", rollout.schema), held.name
+        case HostSpec(kind=HostKind.LINUX):
+            yield ("linux-hosts",), held.name
         case OptionSchemaSpec(replaces=replaced) if replaced is not None:
             yield ("replacing", replaced), held.name
         case HostSpec() | OptionSchemaSpec() | GroupSpec() | CapabilitySpec() | RetiredSlotSpec():

@@ -22,6 +22,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     AnyObject,
     Change,
+    HostKind,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -91,7 +92,7 @@ class Reconciler:
         pending = self.compiler.update(after, changes)
         if pending:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
-        hosts = [change for change in changes if change.kind is Kind.HOST and self._serves(change.name)]
+        hosts = [one for one in changes if _is_of_bridge(one) and self._serves(one.name)]
         for change in hosts:
             if change.new is not None and change.name not in self.programmers:
                 self.programmers[change.name] = self._programmer(change.name)
@@ -306,7 +307,7 @@ class Reconciler:
         return held.revision if binding is None else max(held.revision, binding.revision)
 
     def _serves(self, host: str) -> bool:
-        return self._served is None or host in self._served
+        return (self._served is None or host in self._served) and host not in self.compiler.intent.linux_hosts
 
     def _enqueue(self, pending: Mapping[str, HostChange], objects: int = 1) -> None:
         revision = self.compiler.intent.revision
@@ -390,6 +391,12 @@ class Reconciler:
 
     def _programmer_of(self, dpid: int) -> Programmer | None:
         return self.programmers.get(self._host_of.get(dpid, ""))
+
+
+def _is_of_bridge(change: Change) -> bool:
+    """Tell whether a change is one of a host with Open vSwitch."""
+    specs = (None if held is None else held.spec for held in (change.old, change.new))
+    return any(isinstance(spec, HostSpec) and spec.kind is HostKind.OVS for spec in specs)
 
 
 def _may_move(change: Change) -> bool:
