@@ -251,6 +251,10 @@ class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
 Action = TunnelSet | TunnelUnset | Mirred | SetMark | Goto | Verdict
 
 
+Protocol = Literal["all", "arp", "rarp", "ip", "ipv6", "802.1Q", "802.1ad"]
+"As tc(8) spells them; a frame with a VLAN tag is of the tag's, whatever is in it."
+
+
 class Filter(Value, frozen=True, kw_only=True, tag="filter"):
     """A filter of a device's clsact qdisc, by itself at its chain and preference."""
 
@@ -258,7 +262,7 @@ class Filter(Value, frozen=True, kw_only=True, tag="filter"):
     egress: bool = False
     chain: int = 0
     preference: int
-    protocol: Literal["all", "arp", "ip", "ipv6"] = "all"
+    protocol: Protocol = "all"
     handle: int = 1
     "Filters of one chain and preference have one protocol and kind and differ in handle; Fw has its mark here."
     match: Match
