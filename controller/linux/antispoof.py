@@ -63,7 +63,7 @@ def _rules(port: PortView, passes: Actions) -> Iterator[tuple[int, Protocol, Ite
     yield 2, "802.1ad", everything, _DROP
     if port.ipv4 or port.ipv6:
         yield 3, "rarp", everything, _DROP
-        yield 4, "arp", _arp(port), passes
+        yield 4, "arp", arp(port), passes
         yield 5, "ip", _ipv4(port), passes
         yield 6, "ipv6", _routers(), _DROP
         yield 7, "ipv6", _ipv6(port), passes
@@ -74,7 +74,8 @@ def _rules(port: PortView, passes: Actions) -> Iterator[tuple[int, Protocol, Ite
     yield 12, "all", everything, _DROP
 
 
-def _arp(port: PortView) -> Iterator[Match]:
+def arp(port: PortView) -> Iterator[Match]:
+    """Yield what matches ARP that a port may send."""
     mac = mac_text(port.mac)
     # A probe before an address is used has no sender address (RFC 5227 2.1.1).
     for address in (*port.ipv4, 0) if port.ipv4 else ():

@@ -32,18 +32,26 @@ _BRIDGE_MACS = 0x0A6F67000000
 "A bridge says nothing with its MAC: on every host it is this and the VNI."
 
 
-def links(network: LinuxNetwork) -> Iterator[Link]:
-    """Yield a network's bridge, and the port of it that filters take packets from."""
+def bridge(network: LinuxNetwork) -> Link:
+    """Return a network's bridge."""
     vni = network.view.vni
-    alias = alias_of(f"network {network.name}")
-    # The MAC of a bridge is else that of some port of it, now this, now that.
-    yield Link(
-        name=bridge_of(vni), kind=BridgeLink(), alias=alias, mtu=network.mtu, mac=mac_text(_BRIDGE_MACS + vni)
+    return Link(
+        name=bridge_of(vni),
+        kind=BridgeLink(),
+        alias=alias_of(f"network {network.name}"),
+        mtu=network.mtu,
+        # Else it is that of some port of it, now this, now that.
+        mac=mac_text(_BRIDGE_MACS + vni),
     )
-    yield Link(
+
+
+def tunnel_port(network: LinuxNetwork) -> Link:
+    """Return the port of a network's bridge that filters take packets from, to whichever host."""
+    vni = network.view.vni
+    return Link(
         name=tunnel_port_of(vni),
         kind=DummyLink(),
-        alias=alias,
+        alias=alias_of(f"network {network.name}"),
         mtu=network.mtu,
         master=bridge_of(vni),
         port=_OUTSIDE,
@@ -73,13 +81,17 @@ def host_kept_out(network: LinuxNetwork) -> Iterator[Filter]:
     )
 
 
-def forwarding(network: LinuxNetwork) -> Iterator[Fdb]:
-    """Yield which MAC is behind which port of the bridge."""
+def forwarding_here(network: LinuxNetwork) -> Iterator[Fdb]:
+    """Yield which MAC is behind which interface."""
     for port in network.local:
         yield Fdb(device=port.interface, mac=mac_text(port.view.mac))
+
+
+def forwarding_elsewhere(network: LinuxNetwork) -> Iterator[Fdb]:
+    """Yield which MACs are behind the tunnel port."""
     for host in network.remote:
-        for remote in host.ports:
-            yield Fdb(device=tunnel_port_of(network.view.vni), mac=mac_text(remote.mac))
+        for port in host.ports:
+            yield Fdb(device=tunnel_port_of(network.view.vni), mac=mac_text(port.mac))
 
 
 def neighbours(network: LinuxNetwork) -> Iterator[Neighbour]:

@@ -18,6 +18,8 @@ Chains of the devices, from where a packet comes in:
                             └► FLOOD: by source MAC, a copy to every host                any other MAC
     og-geneve   ingress   0 ─► PEERS ─► VNIS ─► BY_VNI + VNI: marked ─► og-tVVVVVV, as if it had come in there
     workload    egress    0 ─► BY_GROUP + identity of the sender: policies by priority   ports that policies protect
+
+In a network of IP, instead: workload ingress 0 ─► its own addresses only ─► DESTINATIONS: those of the network's ports
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ TUNNELLED = 1 << 30
 SENDER_MASK = OURS | 0xFFFF
 "Of the bits that say who sent it, from wherever."
 
+DESTINATIONS = FIRST_CHAIN + 4
 FLOOD, PEERS, VNIS = FIRST_CHAIN + 1, FIRST_CHAIN + 2, FIRST_CHAIN + 3
 BY_GROUP = FIRST_CHAIN + 0x10000
 "On devices that are not ours all chains are between FIRST_CHAIN and LAST_CHAIN; an identity has 16 bits."
@@ -45,6 +48,9 @@ BY_HOST = BY_VNI = 1 << 24
 
 FIRST = FIRST_PREFERENCE
 LAST = LAST_PREFERENCE
+
+TABLES = 0x6E000000
+"Routing tables are this and the VNI: small numbers are the kernel's own and the administrator's."
 
 MAX_ACTIONS = 32
 "Of a filter (include/net/act_api.h: TCA_ACT_MAX_PRIO)."

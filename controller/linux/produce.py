@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
-from controller.intent.model import HostSpec, Object, TunnelStyle
-from controller.linux import antispoof, ethernet, groups, receiving, sending
+from controller.intent.model import HostSpec, Object, Payload, TunnelStyle
+from controller.linux import antispoof, ethernet, fixed, groups, receiving, routed, sending
 from controller.linux.layout import DEVICE_MTU, TUNNEL_DEVICE, alias_of
 from controller.linux.part import LinuxPart, Problem
 from controller.linux.situation import LinuxSituation
 from controller.linux.views import LinuxNetwork, linux_network
-from ovs_geneve.kernel.objects import Filter, GeneveLink, KernelState, Link
+from ovs_geneve.kernel.objects import Fdb, Filter, GeneveLink, KernelState, Link
 
 
 def host_part_of(host: str, situation: LinuxSituation) -> LinuxPart:
@@ -30,8 +31,20 @@ def host_part_of(host: str, situation: LinuxSituation) -> LinuxPart:
 
 def network_part_of(host: str, network: str, situation: LinuxSituation) -> LinuxPart:
     """Compile what a Linux host has of a network that has ports on it."""
+    intent = situation.intent
     view, problems = linux_network(host, network, situation)
-    return LinuxPart(state=_metadata(view, situation), problems=problems)
+    if intent.networks[network].spec.payload is Payload.IP:
+        state = routed.state(view)
+    elif intent.hosts[host].spec.tunnels is TunnelStyle.FIXED:
+        state = _bridged(view, fixed.links(view), fixed.forwarding(view), _own_filters(view))
+    else:
+        rules = {
+            group: groups.rules_towards(intent, network, group)
+            for group in {port.group for port in view.local}
+        }
+        filters = chain(_own_filters(view), _metadata_filters(view, rules))
+        state = _bridged(view, (ethernet.tunnel_port(view),), ethernet.forwarding_elsewhere(view), filters)
+    return LinuxPart(state=state, problems=problems)
 
 
 def _tunnel_device(own: Object[HostSpec]) -> Link:
@@ -46,27 +59,31 @@ def _problems_of(own: Object[HostSpec]) -> Iterator[Problem]:
             yield Problem(subject=own.id, reason=reason)
 
 
-def _metadata(network: LinuxNetwork, situation: LinuxSituation) -> KernelState:
-    links = frozenset(ethernet.links(network))
+def _bridged(
+    network: LinuxNetwork, outside: Iterable[Link], elsewhere: Iterable[Fdb], filters: Iterable[Filter]
+) -> KernelState:
+    links = frozenset((ethernet.bridge(network), *outside))
     return KernelState(
         links=links,
         attachments=frozenset(ethernet.attachments(network)),
         settings=frozenset(one for link in links for one in ethernet.settings(link.name)),
-        fdb=frozenset(ethernet.forwarding(network)),
+        fdb=frozenset((*ethernet.forwarding_here(network), *elsewhere)),
         neighbours=frozenset(ethernet.neighbours(network)),
-        filters=frozenset(_metadata_filters(network, situation)),
+        filters=frozenset(filters),
     )
 
 
-def _metadata_filters(network: LinuxNetwork, situation: LinuxSituation) -> Iterator[Filter]:
-    towards = {
-        group: groups.rules_towards(situation.intent, network.name, group)
-        for group in {port.group for port in network.local}
-    }
-    named = groups.identities_named(rule for rules in towards.values() for rule in rules)
+def _own_filters(network: LinuxNetwork) -> Iterator[Filter]:
     yield from ethernet.host_kept_out(network)
+    for port in network.local:
+        yield from antispoof.filters(port)
+
+
+def _metadata_filters(
+    network: LinuxNetwork, rules: Mapping[str | None, Sequence[groups.GroupRule]]
+) -> Iterator[Filter]:
+    named = groups.identities_named(rule for towards in rules.values() for rule in towards)
     yield from sending.filters(network)
     yield from receiving.network_filters(network, sorted(named))
     for port in network.local:
-        yield from antispoof.filters(port)
-        yield from groups.filters(port, towards[port.group])
+        yield from groups.filters(port, rules[port.group])

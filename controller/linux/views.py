@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from controller.compiler.situation import reachable
 from controller.compiler.views import NetworkView, PortView, port_view
-from controller.intent.model import Address, HostSpec, Object, Tunables
+from controller.intent.model import Address, HostKind, HostSpec, Object, Payload, Tunables
 from controller.linux.layout import DEVICE_MTU, ipv4_text, ipv6_text
 from controller.linux.part import Problem
 from controller.linux.refusals import refusal_of_network, refusal_of_port
@@ -110,10 +110,11 @@ def _local_ports(
 def _remote_hosts(own: Object[HostSpec], network: str, situation: LinuxSituation) -> Iterator[RemoteHost]:
     intent, view = situation.intent, situation.network(network)
     families = frozenset(one.version for one in own.spec.endpoints)
+    only_linux = intent.networks[network].spec.payload is Payload.IP
     seats = situation.seats.hosts_of(network)
     for host in sorted((intent.hosts[name] for name in seats if name != own.name), key=lambda one: one.key):
         endpoint = reachable(host.spec.endpoints, families)
-        if endpoint is not None:
+        if endpoint is not None and not (only_linux and host.spec.kind is HostKind.OVS):
             yield RemoteHost(
                 key=host.key,
                 source=own_endpoint(own.spec.endpoints, endpoint),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from controller.intent.commands import Command, evaluate
 from controller.intent.intent import Intent, merged
-from controller.intent.model import HostKind, HostSpec
+from controller.intent.model import Change, HostKind, HostSpec, Kind, Object
 from controller.linux.compile import HostChanges, LinuxCompiler
 from controller.linux.part import LinuxPart
 from tests.builders import host
@@ -50,3 +50,10 @@ class LinuxFabric:
                 else:
                     self.held.setdefault(host_name, {})[name] = part
         return changes
+
+    def swap(self, held: Object[HostSpec]) -> HostChanges:
+        """Put another host in the place of one, past admission."""
+        old = self.intent.hosts[held.name]
+        change = Change(kind=Kind.HOST, name=held.name, old=old, new=held)
+        self.intent = self.intent.with_changes([change], self.intent.revision + 1)
+        return self._take(self.compiler.update(self.intent, [change]))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
 from ovs_geneve.kernel.objects import (
+    BridgeLink,
     Filter,
     Flower,
     Fw,
@@ -24,6 +25,7 @@ from ovs_geneve.kernel.objects import (
     TunnelSet,
     TunnelUnset,
     Verdict,
+    VrfLink,
 )
 
 Option = tuple[int, int, str]
@@ -211,7 +213,7 @@ class World:
         entering = walk(self.states[host], interface, packet, egress=False)
         assert not entering.handed
         if entering.packet is not None:
-            self._bridge(host, interface, entering.packet)
+            self._enter(host, interface, entering.packet)
         return self.received
 
     def arrive(self, packet: Packet) -> list[tuple[str, str, Packet]]:
@@ -220,31 +222,79 @@ class World:
         self._underlay(packet)
         return self.received
 
+    def _enter(self, host: str, inside: str, packet: Packet) -> None:
+        """Pass on what came in by a device that is a slave of another."""
+        state = self.states[host]
+        masters = {one.name: one.master for one in (*state.links, *state.attachments)}
+        kinds = {one.name: one.kind for one in state.links}
+        match kinds.get(masters.get(inside) or ""):
+            case BridgeLink():
+                self._bridge(host, inside, packet)
+            case VrfLink(table=table):
+                self._route(host, table, packet)
+            case _:
+                pass
+
     def _bridge(self, host: str, inside: str, packet: Packet) -> None:
         """Pass a packet on from one port of a bridge, as br_handle_frame_finish does."""
         state = self.states[host]
-        masters = {one.name: one.master for one in (*state.links, *state.attachments) if one.master}
-        if inside not in masters:
-            return
-        members = [name for name, master in masters.items() if master == masters[inside] and name != inside]
-        known = [one.device for one in state.fdb if one.mac == packet.dst_mac and one.device in masters]
-        known = [name for name in known if masters[name] == masters[inside]]
+        ports = {one.name: one for one in (*state.links, *state.attachments) if one.port is not None}
+        ports = {
+            name: one for name, one in ports.items() if one.master == ports[inside].master and name != inside
+        }
+        known = [one.device for one in state.fdb if one.mac == packet.dst_mac]
+        known = [name for name in known if name in (*ports, inside)]
         assert len(known) <= 1, known
         multicast = _number(packet.dst_mac) >> 40 & 1
-        for member in members if multicast or not known else [name for name in known if name != inside]:
-            self._out(host, member, packet)
+        isolated = {one.name for one in (*state.links, *state.attachments) if one.port and one.port.isolated}
+        for member in ports if multicast or not known else [name for name in known if name != inside]:
+            if not {inside, member} <= isolated:
+                self._out(host, member, packet)
+
+    def _route(self, host: str, table: int, packet: Packet) -> None:
+        """Pass a packet on by the routes of a table."""
+        state = self.states[host]
+        assert packet.dst_ip is not None
+        destination = ip_address(packet.dst_ip)
+        found = [one for one in state.routes if one.table == table and destination in ip_network(one.prefix)]
+        assert len(found) <= 1, "what no route of ours takes, the next table would"
+        assert found, packet
+        forwarding = {one.path.split("/")[3] for one in state.settings if one.path.endswith("/forwarding")}
+        device = found[0].device
+        assert device in forwarding
+        if device in {one.name for one in state.attachments}:
+            (mac,) = [
+                one.mac for one in state.neighbours if (one.device, one.address) == (device, packet.dst_ip)
+            ]
+            assert mac is not None
+            packet = replace(packet, dst_mac=mac)
+        self._out(host, device, packet)
 
     def _out(self, host: str, device: str, packet: Packet) -> None:
-        leaving = walk(self.states[host], device, packet, egress=True)
+        state = self.states[host]
+        leaving = walk(state, device, packet, egress=True)
         for mirred, handed in leaving.handed:
             self._hand(host, mirred, handed)
-        if leaving.packet is not None and device in {one.name for one in self.states[host].attachments}:
+        if leaving.packet is None:
+            return
+        if device in {one.name for one in state.attachments}:
             self.received.append((host, device, leaving.packet))
+        for link in state.links:
+            if link.name == device and isinstance(link.kind, GeneveLink) and link.kind.remote is not None:
+                kind = link.kind
+                source = self._source(host, kind.remote)
+                tunnel = Tunnel(vni=kind.vni or 0, src=source, dst=kind.remote, dst_port=kind.dst_port)
+                self._underlay(replace(leaving.packet, tunnel=tunnel))
+
+    def _source(self, host: str, remote: str) -> str:
+        version = ip_address(remote).version
+        own = [one for one, where in self.endpoints.items() if where == host]
+        return next(one for one in own if ip_address(one).version == version)
 
     def _hand(self, host: str, mirred: Mirred, packet: Packet) -> None:
         device = next(one for one in self.states[host].links if one.name == mirred.device)
         if mirred.ingress:
-            self._bridge(host, mirred.device, packet)
+            self._enter(host, mirred.device, packet)
             return
         assert isinstance(device.kind, GeneveLink)
         assert packet.tunnel is not None
@@ -259,6 +309,22 @@ class World:
         if host not in self.states:
             self.received.append((host, "", packet))
             return
-        arriving = walk(self.states[host], "og-geneve", packet, egress=False)
+        device = self._device_of(host, packet.tunnel)
+        if device is None:
+            return
+        arriving = walk(self.states[host], device, replace(packet, mark=0), egress=False)
         for mirred, handed in arriving.handed:
             self._hand(host, mirred, handed)
+        if arriving.packet is not None:
+            self._enter(host, device, replace(arriving.packet, tunnel=None))
+
+    def _device_of(self, host: str, tunnel: Tunnel) -> str | None:
+        """Find the geneve device that takes a packet, as geneve_lookup does."""
+        for link in self.states[host].links:
+            if isinstance(link.kind, GeneveLink) and link.kind.dst_port == tunnel.dst_port:
+                if link.kind.vni is None:
+                    return link.name
+                if (link.kind.vni, link.kind.remote) == (tunnel.vni, tunnel.src):
+                    critical = any(kind & 0x80 for _, kind, _ in tunnel.options)
+                    return None if critical else link.name
+        return None
