@@ -66,9 +66,13 @@ def attachments(network: LinuxNetwork) -> Iterator[Attachment]:
         )
 
 
-def settings(device: str) -> Iterator[Setting]:
+def settings(link: Link) -> Iterator[Setting]:
     """Yield what keeps the host's own IPv6 off a device of ours: it would speak into a tenant's network."""
-    yield Setting(path=f"net/ipv6/conf/{device}/disable_ipv6", value="1")
+    if isinstance(link.kind, BridgeLink):
+        # Where IPv6 is disabled a bridge can have no neighbours; without an address it says nothing either.
+        yield Setting(path=f"net/ipv6/conf/{link.name}/addr_gen_mode", value="1")
+    else:
+        yield Setting(path=f"net/ipv6/conf/{link.name}/disable_ipv6", value="1")
 
 
 def host_kept_out(network: LinuxNetwork) -> Iterator[Filter]:

@@ -10,8 +10,8 @@ They are where a packet leaves the bridge, so that what comes from next door, th
 judged alike. Ports that no policy protects have none of these filters. Policies that remember connections are refused
 for Linux hosts.
 
-flower shows the ports of no fragment, not even the first one: they read 0. So a policy that keeps out some ports keeps
-out fragments of its protocol as well.
+flower shows the ports of no fragment, not even the first one. So a policy that keeps out some ports keeps out fragments
+of its protocol as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from controller.compiler.features.protocols import (
 from controller.compiler.views import identity_of
 from controller.intent.intent import Intent
 from controller.intent.model import PolicySpec
-from controller.intent.rules import PortRange
 from controller.linux.layout import BY_GROUP, FIRST, LAST, OURS, SENDER_MASK, mark_of
 from controller.linux.views import LocalPort
 from ovs_geneve.kernel.objects import Action, Filter, Flower, Fw, Goto, Match, MatchAll, Protocol, Verdict
@@ -44,7 +43,6 @@ _PLACES: dict[Protocol, int] = {"ip": 0, "ipv6": 1, "all": 2}
 _TOP = 10_000
 "The highest priority of a policy."
 
-_FRAGMENTS = PortRange(0, 0)
 _RULE_BITS = 8
 
 
@@ -130,13 +128,12 @@ def _packets(spec: PolicySpec) -> Iterator[tuple[Protocol, int, Match]]:
     if spec.protocol is None:
         yield "all", 0, MatchAll()
         return
-    ranges = list(spec.ports)
-    if ranges and not spec.allow and ranges[0].first > 0:
-        ranges.insert(0, _FRAGMENTS)
     for protocol in _FAMILIES.get(spec.protocol, _BOTH):
-        if not ranges:
+        if not spec.ports:
             yield protocol, 0, Flower(ip_proto=spec.protocol)
-        for number, ports in enumerate(ranges):
+        elif not spec.allow:
+            yield protocol, 0, Flower(ip_proto=spec.protocol, fragment=True)
+        for number, ports in enumerate(spec.ports, 1):
             yield protocol, number, Flower(ip_proto=spec.protocol, dst_ports=(ports.first, ports.last))
 
 

@@ -21,9 +21,10 @@ def host_part_of(host: str, situation: LinuxSituation) -> LinuxPart:
     if own.spec.tunnels is TunnelStyle.FIXED:
         return LinuxPart(state=KernelState())
     peers = [one for one in situation.intent.hosts.values() if one.name != host]
+    device = _tunnel_device(own)
     state = KernelState(
-        links=frozenset([_tunnel_device(own)]),
-        settings=frozenset(ethernet.settings(TUNNEL_DEVICE)),
+        links=frozenset([device]),
+        settings=frozenset(ethernet.settings(device)),
         filters=frozenset(receiving.host_filters(own.spec.endpoints, peers)),
     )
     return LinuxPart(state=state, problems=tuple(_problems_of(own)))
@@ -66,7 +67,7 @@ def _bridged(
     return KernelState(
         links=links,
         attachments=frozenset(ethernet.attachments(network)),
-        settings=frozenset(one for link in links for one in ethernet.settings(link.name)),
+        settings=frozenset(one for link in links for one in ethernet.settings(link)),
         fdb=frozenset((*ethernet.forwarding_here(network), *elsewhere)),
         neighbours=frozenset(ethernet.neighbours(network)),
         filters=frozenset(filters),

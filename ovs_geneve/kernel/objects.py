@@ -19,8 +19,8 @@ MARK = "ovs-geneve"
 FIRST_PREFERENCE, LAST_PREFERENCE = 0x6E00, 0x6EFF
 "Preferences of our filters in chain 0 of devices that are not ours: others may have filters there too."
 
-FIRST_CHAIN, LAST_CHAIN = 0x6E00000, 0x6EFFFFF
-"Our chains on such devices; tc-actions(8) has chains of 28 bits."
+FIRST_CHAIN, LAST_CHAIN = 0x6000000, 0x6FFFFFF
+"Our chains on such devices; tc-actions(8) has chains of 28 bits, and object keys have 22."
 
 
 class Value(
@@ -177,6 +177,8 @@ class Flower(Value, frozen=True, kw_only=True, tag="flower"):
     src_ports: tuple[int, int] | None = None
     "First and last; of TCP, UDP or SCTP as `ip_proto` says."
     dst_ports: tuple[int, int] | None = None
+    fragment: bool | None = None
+    "Of fragments, the first ones too, flower shows neither ports nor types: they read 0."
     icmp_type: int | None = None
     icmp_code: int | None = None
     arp_sip: str | None = None

@@ -156,6 +156,7 @@ def _holds(flower: Flower, packet: Packet) -> Iterator[bool]:
     shown = not packet.fragment
     for wanted, port in ((flower.src_ports, packet.src_port), (flower.dst_ports, packet.dst_port)):
         yield wanted is None or wanted[0] <= (port if shown else 0) <= wanted[1]
+    yield flower.fragment is None or flower.fragment is packet.fragment
     yield flower.icmp_type is None or flower.icmp_type == (packet.icmp_type if shown else 0)
     yield flower.icmp_code is None or flower.icmp_code == (packet.icmp_code if shown else 0)
     yield flower.arp_sha is None or flower.arp_sha == packet.arp_sha
