@@ -17,7 +17,8 @@ Chains of the devices, from where a packet comes in:
     og-tVVVVVV  egress    0 ─► BY_HOST + host key: by source MAC, into the tunnel        a MAC that is there
                             └► FLOOD: by source MAC, a copy to every host                any other MAC
     og-geneve   ingress   0 ─► PEERS ─► VNIS ─► BY_VNI + VNI: marked ─► og-tVVVVVV, as if it had come in there
-    workload    egress    0 ─► BY_GROUP + identity of the sender: policies by priority   ports that policies protect
+    workload    egress    0 ─► OPTIONS or by source MAC ─► option policies               ports that those are about
+                            └► GROUPS ─► BY_GROUP + identity of the sender: policies     ports that those protect
 
 In a network of IP, instead: workload ingress 0 ─► its own addresses only ─► DESTINATIONS: those of the network's ports
 """
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from ovs_geneve.kernel.objects import FIRST_CHAIN, FIRST_PREFERENCE, LAST_PREFERENCE, MARK
+from ovs_geneve.kernel.objects import FIRST_CHAIN, FIRST_PREFERENCE, LAST_PREFERENCE, MARK, Protocol
 
 TUNNEL_DEVICE = "og-geneve"
 "The device for the tunnels of all networks."
@@ -39,18 +40,29 @@ TUNNELLED = 1 << 30
 SENDER_MASK = OURS | 0xFFFF
 "Of the bits that say who sent it, from wherever."
 
-DESTINATIONS = FIRST_CHAIN + 4
 FLOOD, PEERS, VNIS = FIRST_CHAIN + 1, FIRST_CHAIN + 2, FIRST_CHAIN + 3
-BY_GROUP = FIRST_CHAIN + 0x10000
-"On devices that are not ours all chains are between FIRST_CHAIN and LAST_CHAIN; an identity has 16 bits."
+DESTINATIONS, OPTIONS, GROUPS, OTHER_OPTIONS = (FIRST_CHAIN + number for number in range(4, 8))
+BY_GROUP, BY_LIST, BY_SENDER = FIRST_CHAIN + 0x10000, FIRST_CHAIN + 0x20000, FIRST_CHAIN + 0x400000
+"""On devices that are not ours all chains are between FIRST_CHAIN and LAST_CHAIN. An identity has 16 bits, and so has
+what stands for a list of options; a port's key has 22."""
 BY_HOST = BY_VNI = 1 << 24
 "On devices of ours: keys have 22 bits, VNIs 24, chains 28 (tc-actions(8))."
 
-FIRST = FIRST_PREFERENCE
+FIRST = FIRST_PREFERENCE + 1
+"The very first of chain 0 is kept for whoever changes filters, to shut the door meanwhile."
 LAST = LAST_PREFERENCE
 
 TABLES = 0x6E000000
 "Routing tables are this and the VNI: small numbers are the kernel's own and the administrator's."
+
+TOP_PRIORITY = 10_000
+"The highest of a policy."
+
+REST = 0xFFFF
+"The last preference of a chain of policies."
+
+_PLACES: dict[Protocol, int] = {"ip": 0, "ipv6": 1, "all": 2}
+"Filters of one preference are of one protocol."
 
 MAX_ACTIONS = 32
 "Of a filter (include/net/act_api.h: TCA_ACT_MAX_PRIO)."
@@ -84,6 +96,11 @@ def alias_of(what: str) -> str:
 def mark_of(identity: int, *, tunnelled: bool = False) -> int:
     """Return the mark of what ports of a group send."""
     return OURS | (TUNNELLED if tunnelled else 0) | identity
+
+
+def preference_of(priority: int, protocol: Protocol, *, allow: bool) -> int:
+    """Return where a policy stands among others: the higher priority first, at one priority what keeps out."""
+    return 1 + len(_PLACES) * (2 * (TOP_PRIORITY - priority) + allow) + _PLACES[protocol]
 
 
 def mac_text(mac: int) -> str:

@@ -7,12 +7,14 @@ mask of 0. Options on their way into the network, or out of it, are there or not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from controller.compiler.views import NetworkView
-from controller.intent.identity import GROUP_FIELD, IDENTITY, MAX_IDENTITY
+from controller.compiler.views import NetworkView, identity_of
+from controller.intent.identity import GROUP_FIELD, LAYOUT, MAX_IDENTITY
+from controller.intent.intent import Intent
 from controller.intent.model import Object, OptionSchemaSpec
+from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
 from ovs_geneve.kernel.objects import GeneveOptionMatch
 
 Schema = Object[OptionSchemaSpec]
@@ -25,32 +27,46 @@ MAX_OPEN = 4
 
 
 def lists_of(network: NetworkView) -> Iterator[tuple[Schema, ...]]:
-    """Yield the lists of options that packets of a network may carry, the longest first."""
+    """Yield the lists of options that packets of a network may carry, the longest first.
+
+    flower compares the length of a list under the bits of the wanted one's (net/sched/cls_flower.c, fl_set_enc_opt):
+    a list may be taken for a shorter one that it begins with, so those that are longer have to be looked for before.
+    """
     coming = {one.name for one in network.arriving}
     certain = {one.name for one in network.stamped if one.name not in coming}
     open_ones = [one.name for one in network.options if one.name not in certain]
-    sizes: Sequence[int] = range(len(open_ones), -1, -1)
+    sizes: Sequence[int] = range(len(open_ones) + 1)
     if len(open_ones) > MAX_OPEN:
-        sizes = (len(open_ones), 1, 0)
-    for size in sizes:
-        for chosen in combinations(open_ones, size):
-            there = {*certain, *chosen}
-            yield tuple(one for one in network.options if one.name in there)
+        sizes = (0, 1, len(open_ones))
+    chosen = [set(some) for size in sizes for some in combinations(open_ones, size)]
+    lists = [tuple(one for one in network.options if one.name in certain | some) for some in chosen]
+    yield from sorted(lists, key=_length, reverse=True)
 
 
 def matches_of(network: NetworkView, wanted: Wanted) -> Iterator[tuple[GeneveOptionMatch, ...]]:
-    """Yield what matches packets that carry all that is wanted, a list of options each."""
+    """Yield what matches packets that carry all that is wanted, for each list of options."""
     for schemas in lists_of(network):
         if wanted.keys() <= {one.name for one in schemas}:
-            yield tuple(_match(one, *wanted.get(one.name, (0, 0))) for one in schemas)
+            yield match_of(schemas, wanted)
 
 
-def wanted_group(network: NetworkView, identity: int) -> Wanted:
-    """Return what packets of a group carry."""
-    schema = next((one for one in network.options if one.name == IDENTITY), None)
-    if schema is None:
-        return {}
-    return {IDENTITY: schema.spec.layout.match_bits(GROUP_FIELD, identity, MAX_IDENTITY)}
+def match_of(schemas: Iterable[Schema], wanted: Wanted) -> tuple[GeneveOptionMatch, ...]:
+    """Return what matches a list of options with some values."""
+    return tuple(_match(one, *wanted.get(one.name, (0, 0))) for one in schemas)
+
+
+def wanted_group(intent: Intent, group: str) -> tuple[int, int]:
+    """Return value and mask of the identity option of a group's packets."""
+    return wanted_identity(identity_of(intent, group))
+
+
+def wanted_identity(identity: int) -> tuple[int, int]:
+    """Likewise, for the number that stands for a group."""
+    return LAYOUT.match_bits(GROUP_FIELD, identity, MAX_IDENTITY)
+
+
+def _length(schemas: tuple[Schema, ...]) -> int:
+    return sum(OPTION_HEADER_LENGTH + one.spec.layout.length for one in schemas)
 
 
 def _match(schema: Schema, value: int, mask: int) -> GeneveOptionMatch:

@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from controller.intent.intent import Intent
 from controller.intent.model import HostSpec, Object, Payload, TunnelStyle
-from controller.linux import antispoof, ethernet, fixed, groups, receiving, routed, sending
+from controller.linux import (
+    antispoof,
+    entering,
+    ethernet,
+    fixed,
+    groups,
+    option_rules,
+    receiving,
+    routed,
+    sending,
+)
 from controller.linux.layout import DEVICE_MTU, TUNNEL_DEVICE, alias_of
 from controller.linux.part import LinuxPart, Problem
 from controller.linux.situation import LinuxSituation
@@ -39,11 +50,7 @@ def network_part_of(host: str, network: str, situation: LinuxSituation) -> Linux
     elif intent.hosts[host].spec.tunnels is TunnelStyle.FIXED:
         state = _bridged(view, fixed.links(view), fixed.forwarding(view), _own_filters(view))
     else:
-        rules = {
-            group: groups.rules_towards(intent, network, group)
-            for group in {port.group for port in view.local}
-        }
-        filters = chain(_own_filters(view), _metadata_filters(view, rules))
+        filters = chain(_own_filters(view), _metadata_filters(view, intent))
         state = _bridged(view, (ethernet.tunnel_port(view),), ethernet.forwarding_elsewhere(view), filters)
     return LinuxPart(state=state, problems=problems)
 
@@ -80,11 +87,12 @@ def _own_filters(network: LinuxNetwork) -> Iterator[Filter]:
         yield from antispoof.filters(port)
 
 
-def _metadata_filters(
-    network: LinuxNetwork, rules: Mapping[str | None, Sequence[groups.GroupRule]]
-) -> Iterator[Filter]:
+def _metadata_filters(network: LinuxNetwork, intent: Intent) -> Iterator[Filter]:
+    groups_here = {port.group for port in network.local}
+    rules = {group: groups.rules_towards(intent, network.name, group) for group in groups_here}
     named = groups.identities_named(rule for towards in rules.values() for rule in towards)
     yield from sending.filters(network)
     yield from receiving.network_filters(network, sorted(named))
     for port in network.local:
-        yield from groups.filters(port, rules[port.group])
+        by_option = option_rules.rules_at(intent, intent.ports[port.name], network.view)
+        yield from entering.filters(network, port, rules[port.group], by_option)

@@ -7,12 +7,14 @@
 
 flower matches the list of options from its beginning, in the order on the wire, which is that of the options' slots:
 Open vSwitch sends them so, and so do filters of ours. While an option is on its way in or out, both lists are known.
+The tunnel's metadata stay with the packet: option policies look at them where it leaves the bridge (`entering.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from controller.intent.identity import IDENTITY
 from controller.intent.model import Address, HostSpec, Object
 from controller.linux.layout import (
     BY_VNI,
@@ -25,7 +27,7 @@ from controller.linux.layout import (
     mark_of,
     tunnel_port_of,
 )
-from controller.linux.option_lists import matches_of, wanted_group
+from controller.linux.option_lists import matches_of, wanted_identity
 from controller.linux.views import LinuxNetwork
 from ovs_geneve.geneve.probe import SENDER_MAC
 from ovs_geneve.kernel.objects import Action, Filter, Flower, Goto, MatchAll, Mirred, SetMark, Verdict
@@ -60,7 +62,7 @@ def network_filters(network: LinuxNetwork, identities: Iterable[int]) -> Iterato
     chain = BY_VNI + vni
     yield _filter(VNIS, FIRST, Flower(enc_vni=vni), (Goto(chain=chain),), handle=vni + 1)
     for identity in identities:
-        lists = matches_of(network.view, wanted_group(network.view, identity))
+        lists = matches_of(network.view, {IDENTITY: wanted_identity(identity)})
         for number, options in enumerate(lists):
             handle = identity << _ENDPOINT_BITS | number
             yield _filter(chain, FIRST, Flower(enc_options=options), _into(network, identity), handle=handle)

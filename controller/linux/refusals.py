@@ -23,6 +23,7 @@ from controller.intent.model import (
     TunnelStyle,
     object_id,
 )
+from controller.linux.option_rules import is_expressible
 from ovs_geneve.values import is_critical
 
 
@@ -66,6 +67,7 @@ def _schema_of(intent: Intent, rollout: str) -> str:
 
 def _refusals(intent: Intent, host: Object[HostSpec], port: Object[PortSpec]) -> Iterator[str]:
     spec = intent.networks[port.spec.network].spec
+    one_for_all = spec.payload is Payload.ETHERNET and host.spec.tunnels is TunnelStyle.METADATA
     if spec.payload is Payload.IP:
         if port.spec.group is not None:
             yield "it has a group, and tunnels of IP carry none"
@@ -74,8 +76,9 @@ def _refusals(intent: Intent, host: Object[HostSpec], port: Object[PortSpec]) ->
     if port.spec.group is not None:
         yield from _of_group(intent, host, port.spec.network, port.spec.group)
     for name in sorted(intent.policies_of(port.spec.network)):
-        if _selects(intent.option_policies[name].spec, port):
-            yield f"option-policy/{name} is about its packets"
+        policy = intent.option_policies[name].spec
+        if _selects(policy, port) and (not one_for_all or not is_expressible(policy)):
+            yield f"option-policy/{name} is about its packets, and does more than filters can"
     if intent.policies_sending_to(port.name):
         yield f"option-policy/{min(intent.policies_sending_to(port.name))} sends packets to it whatever their MAC"
 
