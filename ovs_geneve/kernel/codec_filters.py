@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+
 from pyroute2.netlink.rtnl import (
     RTM_DELQDISC,
     RTM_DELTFILTER,

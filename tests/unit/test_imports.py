@@ -106,6 +106,8 @@ PURE = (
             "objects",
             "plan",
             "plan_filters",
+            "render",
+            "render_filters",
             "steps",
             "wire",
         )
