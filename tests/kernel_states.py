@@ -39,9 +39,9 @@ UNICAST, FLOOD, ARRIVING, POLICY = (FIRST_CHAIN + n for n in range(4))
 
 
 def ethernet(
-    *, local: str = "10.9.0.1", remote: str = "10.9.0.2", ports: tuple[int, ...] = (1,)
+    *, local: str = "10.9.0.1", remote: str = "10.9.0.2", ports: tuple[int, ...] = (1,), far: int = 2
 ) -> KernelState:
-    """Return a network with local ports pN, and port 2 on the other host."""
+    """Return a network with local ports pN, and port `far` on the other host."""
     return KernelState(
         links=frozenset(
             {
@@ -54,17 +54,19 @@ def ethernet(
             Attachment(name=f"p{n}", master=BRIDGE, mtu=1450, port=BridgePort()) for n in ports
         ),
         settings=frozenset({Setting(path=f"net/ipv6/conf/{BRIDGE}/addr_gen_mode", value="1")}),
-        fdb=frozenset({*(Fdb(device=f"p{n}", mac=MACS[n]) for n in ports), Fdb(device=TUNNEL, mac=MACS[2])}),
+        fdb=frozenset(
+            {*(Fdb(device=f"p{n}", mac=MACS[n]) for n in ports), Fdb(device=TUNNEL, mac=MACS[far])}
+        ),
         neighbours=frozenset(
             Neighbour(device=BRIDGE, address=f"{prefix}{n}", mac=MACS[n])
-            for n in {*ports, 2}
+            for n in {*ports, far}
             for prefix in ("10.1.0.", "fd01::")
         ),
         filters=frozenset(
             {
-                *(one for n in ports for one in (*guarded(n), *stamped(n, local, remote))),
-                *towards(),
-                *arriving(local, remote),
+                *(one for n in ports for one in (*guarded(n, far), *stamped(n, local, remote))),
+                *towards(far),
+                *arriving(local, remote, far),
                 Filter(device=BRIDGE, preference=FIRST_PREFERENCE + 9, match=MatchAll(), actions=(DROP,)),
             }
         ),
@@ -76,7 +78,7 @@ def link(name: str, kind: GeneveLink | BridgeLink | DummyLink | VrfLink, **more:
     return Link(name=name, kind=kind, alias="ovs-geneve test", **more)  # type: ignore[arg-type]
 
 
-def guarded(n: int) -> list[Filter]:
+def guarded(n: int, far: int) -> list[Filter]:
     """Return the filters of a workload's interface."""
     device, mark = f"p{n}", (SetMark(mark=n), PASS)
     sources = (
@@ -100,8 +102,8 @@ def guarded(n: int) -> list[Filter]:
             device=device,
             egress=True,
             preference=FIRST_PREFERENCE + 1,
-            handle=2,
-            match=Fw(mark=2),
+            handle=far,
+            match=Fw(mark=far),
             actions=(Goto(chain=POLICY),),
         ),
         *(
@@ -153,14 +155,14 @@ def stamped(n: int, local: str, remote: str) -> list[Filter]:
     ]
 
 
-def towards() -> list[Filter]:
+def towards(far: int) -> list[Filter]:
     """Return the filters that find the remote host."""
     return [
         Filter(
             device=TUNNEL,
             egress=True,
             preference=FIRST_PREFERENCE + 1,
-            match=Flower(dst_mac=MACS[2]),
+            match=Flower(dst_mac=MACS[far]),
             actions=(Goto(chain=UNICAST),),
         ),
         Filter(
@@ -177,11 +179,13 @@ def towards() -> list[Filter]:
     ]
 
 
-def arriving(local: str, remote: str) -> list[Filter]:
+def arriving(local: str, remote: str, far: int) -> list[Filter]:
     """Return the filters of packets that come out of tunnels."""
     known = Flower(enc_vni=77, enc_src=remote, enc_dst=local, enc_dst_port=6081)
     masked = GeneveOptionMatch(option_class=0x102, option_type=1, data="00" * 8, data_mask="00" * 8)
-    identity = GeneveOptionMatch(option_class=0xFFFF, option_type=0x80, data="00000002", data_mask="ffffffff")
+    identity = GeneveOptionMatch(
+        option_class=0xFFFF, option_type=0x80, data=f"{far:08x}", data_mask="ffffffff"
+    )
     return [
         Filter(device=GENEVE, preference=FIRST_PREFERENCE + 1, match=known, actions=(Goto(chain=ARRIVING),)),
         Filter(device=GENEVE, preference=FIRST_PREFERENCE + 9, match=MatchAll(), actions=(DROP,)),
@@ -190,7 +194,7 @@ def arriving(local: str, remote: str) -> list[Filter]:
             chain=ARRIVING,
             preference=2,
             match=Flower(enc_options=(identity, masked)),
-            actions=(SetMark(mark=2), TunnelUnset(), Mirred(device=TUNNEL, ingress=True)),
+            actions=(SetMark(mark=far), TunnelUnset(), Mirred(device=TUNNEL, ingress=True)),
         ),
         Filter(device=GENEVE, chain=ARRIVING, preference=9, match=MatchAll(), actions=(DROP,)),
     ]

@@ -18,6 +18,7 @@ from ovs_geneve.kernel.errors import InTheWay, KernelRefused, ModuleMissing
 from ovs_geneve.kernel.netlink import Netlink, Refusal
 from ovs_geneve.kernel.objects import (
     Attachment,
+    BridgeLink,
     Fdb,
     Filter,
     Fw,
@@ -110,6 +111,8 @@ def _make(netlink: Netlink, steps: Sequence[Step], observed: Observation) -> lis
 def _finishing(step: Step, link: Link, indexes: Mapping[str, int]) -> list[Message]:
     index = indexes[link.name]
     messages = [codec_links.set_alias(index, link.alias)]
+    if not step.new and isinstance(link.kind, BridgeLink):
+        messages.append(codec_links.stop_spanning_tree(index))
     if not step.new:
         messages.append(codec_links.change_link(link, index))
     return messages + _enslaving(index, link, indexes)

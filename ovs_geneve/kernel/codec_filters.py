@@ -112,6 +112,13 @@ def is_head(answer: Message) -> bool:
 
 def decode_filter(answer: Message, names: Names) -> Filter:
     """Decode a filter. Raises DecodeError for what has no place among the objects."""
+    try:
+        return _decoded(answer, names)
+    except (KeyError, IndexError, ValueError, struct.error) as error:
+        raise DecodeError("filter", f"unlike any of ours: {error}") from error
+
+
+def _decoded(answer: Message, names: Names) -> Filter:
     _, _, index, handle, parent, info = _TCMSG.unpack_from(answer.body)
     fields = wire.table(answer.body[_TCMSG.size :])
     kind = wire.string(fields.get(_KIND, b""))

@@ -32,7 +32,8 @@ _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _ID, _REMOTE, _TTL, _TOS, _PORT, _EXTERNAL, _REMOTE6, _CSUM = 1, 2, 3, 4, 5, 6, 7, 8
 _ZERO6_TX, _ZERO6_RX, _TTL_INHERIT, _DF, _INNER = 9, 10, 12, 13, 14
 _DFS: tuple[Literal["unset", "set", "inherit"], ...] = ("unset", "set", "inherit")
-_BRIDGE_OFF = (1, 5, 7, 23)
+_STP_STATE = 5
+_BRIDGE_OFF = (1, _STP_STATE, 7, 23)
 "IFLA_BR_FORWARD_DELAY, _STP_STATE, _VLAN_FILTERING, _MCAST_SNOOPING: all 0."
 _LEARNING, _FLOODS, _SUPPRESS, _ISOLATED = 8, (9, 27, 30), 32, 33
 "IFLA_BRPORT_*; the floods are of unknown unicast, of multicast and of broadcast."
@@ -135,6 +136,13 @@ def change_link(link: Link, index: int) -> Message:
     return Message(RTM_NEWLINK, _IFINFOMSG.pack(0, 0, index, 0, 0) + _common(link, rename=False) + info)
 
 
+def stop_spanning_tree(index: int) -> Message:
+    """Encode the end of a bridge's STP; while it runs a forward delay of 0 is refused (br_stp.c, ERANGE)."""
+    data = wire.nested(_DATA, _zero(_STP_STATE))
+    info = wire.nested(_LINKINFO, wire.text(_KIND, "bridge"), data)
+    return Message(RTM_NEWLINK, _IFINFOMSG.pack(0, 0, index, 0, 0) + info)
+
+
 def set_alias(index: int, alias: str) -> Message:
     """Encode a link's alias; RTM_NEWLINK of a new link ignores it (net/core/rtnetlink.c: rtnl_newlink_create)."""
     return Message(RTM_NEWLINK, _IFINFOMSG.pack(0, 0, index, 0, 0) + wire.attribute(_ALIAS, alias.encode()))
@@ -200,7 +208,7 @@ def _data(kind: LinkKind, *, new: bool) -> tuple[bytes, ...]:
 
 def _zero(number: int) -> bytes:
     # forward delay and STP state are 32 bits, the other two a byte (br_netlink.c: br_policy)
-    return wire.u32(number, 0) if number in (1, 5) else wire.u8(number, 0)
+    return wire.u32(number, 0) if number in (1, _STP_STATE) else wire.u8(number, 0)
 
 
 def _geneve(kind: GeneveLink) -> list[bytes]:
