@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.kernel import codec_filters, codec_links, codec_neighbours
 from ovs_geneve.kernel.errors import InTheWay, KernelRefused, ModuleMissing
@@ -80,7 +82,7 @@ def _links(
         link = step.object
         assert isinstance(link, Link)
         if link.name in indexes and not any(one.subject == subject(link) for one in refused):
-            refused += _refusals(step, netlink.request(_finishing(step, link, indexes)))
+            refused += _refusals(step, netlink.request(_finishing(step, link, indexes, observed)))
     return refused
 
 
@@ -108,13 +110,16 @@ def _make(netlink: Netlink, steps: Sequence[Step], observed: Observation) -> lis
     return refused
 
 
-def _finishing(step: Step, link: Link, indexes: Mapping[str, int]) -> list[Message]:
+def _finishing(step: Step, link: Link, indexes: Mapping[str, int], observed: Observation) -> list[Message]:
     index = indexes[link.name]
     messages = [codec_links.set_alias(index, link.alias)]
     if not step.new and isinstance(link.kind, BridgeLink):
         messages.append(codec_links.stop_spanning_tree(index))
     if not step.new:
-        messages.append(codec_links.change_link(link, index))
+        there = observed.by_name.get(link.name)
+        # A MAC that is set takes the permanent neighbours along, be it as it was (net/core/neighbour.c).
+        same = there is not None and there.mac == link.mac
+        messages.append(codec_links.change_link(replace(link, mac=None) if same else link, index))
     return messages + _enslaving(index, link, indexes)
 
 

@@ -11,6 +11,7 @@ what hangs on a link that is to be made anew falls with it, so it counts as abse
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -39,7 +40,7 @@ def plan(desired: KernelState, observed: Observation) -> tuple[Step, ...]:
     """Return the steps, in order; none when the kernel holds what is desired."""
     state = canonical(_unblocked(desired, observed), observed.state)
     renewed = frozenset(_renewed(state, observed))
-    held = without(observed, renewed)
+    held = _readdressed(state, without(observed, renewed))
     ours = {one.name for one in chain(state.links, observed.state.links)}
     filters = _filters(state, held)
     adopted = {device for device in filters if device in ours}
@@ -121,6 +122,14 @@ def without(observed: Observation, devices: frozenset[str]) -> Observation:
         strange=frozenset(one for one in observed.strange if one.device not in devices),
         geneve=observed.geneve,
     )
+
+
+def _readdressed(state: KernelState, held: Observation) -> Observation:
+    """Return an observation without the neighbours that the kernel forgets where a device's MAC changes."""
+    macs = {one.name: one.mac for one in state.links}
+    changed = {one.name for one in held.state.links if macs.get(one.name, one.mac) != one.mac}
+    neighbours = frozenset(one for one in held.state.neighbours if one.device not in changed)
+    return dataclasses.replace(held, state=replace(held.state, neighbours=neighbours))
 
 
 def _bridge(state: KernelState, port: str) -> str | None:
