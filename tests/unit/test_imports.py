@@ -93,6 +93,26 @@ PURE = (
     "controller/southbound/facts.py",
     "controller/southbound/ports.py",
     "ovs_geneve/errors.py",
+    *(
+        f"ovs_geneve/kernel/{name}.py"
+        for name in (
+            "canonical",
+            "codec_actions",
+            "codec_filters",
+            "codec_flower",
+            "codec_links",
+            "codec_neighbours",
+            "codec_options",
+            "errors",
+            "objects",
+            "plan",
+            "plan_filters",
+            "render",
+            "render_filters",
+            "steps",
+            "wire",
+        )
+    ),
     "ovs_geneve/megaflow.py",
     "ovs_geneve/values.py",
     "ovs_geneve/vport.py",
