@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from ovs_geneve.kernel.objects import (
-    FIRST_CHAIN,
     FIRST_PREFERENCE,
     Attachment,
     BridgeLink,
@@ -35,7 +34,8 @@ from ovs_geneve.kernel.objects import (
 BRIDGE, TUNNEL, GENEVE = "og-b00004d", "og-t00004d", "og-geneve"
 MACS = {port: f"02:00:00:00:00:{port:02x}" for port in range(1, 6)}
 DROP, PASS, CONTINUE = (Verdict(verdict=one) for one in ("drop", "pass", "continue"))  # type: ignore[arg-type]
-UNICAST, FLOOD, ARRIVING, POLICY = (FIRST_CHAIN + n for n in range(4))
+UNICAST, FLOOD, ARRIVING, POLICY = (0x6E00000 + n for n in range(4))
+"As they were when answers of a kernel were recorded (tests/vectors/kernel.json)."
 
 
 def ethernet(

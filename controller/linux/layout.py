@@ -59,7 +59,7 @@ TOP_PRIORITY = 10_000
 "The highest of a policy."
 
 REST = 0xFFFF
-"The last preference of a chain of policies."
+"The last preference of a chain of ours."
 
 _PLACES: dict[Protocol, int] = {"ip": 0, "ipv6": 1, "all": 2}
 "Filters of one preference are of one protocol."

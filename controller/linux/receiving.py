@@ -44,12 +44,12 @@ def host_filters(own: Iterable[Address], peers: Iterable[Object[HostSpec]]) -> I
     # Of the prober: they would go to whoever hears what has no other receiver.
     yield _filter(0, FIRST, Flower(dst_mac=_PROBES), _DROP)
     for number, address in enumerate(own, 1):
-        match = Flower(enc_dst=_prefix(address))
+        match = Flower(enc_dst=str(address))
         yield _filter(0, FIRST + 1, match, (Goto(chain=PEERS),), handle=number)
     yield _filter(0, LAST, MatchAll(), _DROP)
     for peer in peers:
         for number, address in enumerate(peer.spec.endpoints):
-            match = Flower(enc_src=_prefix(address))
+            match = Flower(enc_src=str(address))
             handle = peer.key << _ENDPOINT_BITS | number
             yield _filter(PEERS, FIRST, match, (Goto(chain=VNIS),), handle=handle)
     yield _filter(PEERS, LAST, MatchAll(), _DROP)
@@ -85,7 +85,3 @@ def _filter(
         match=match,
         actions=actions,
     )
-
-
-def _prefix(address: Address) -> str:
-    return f"{address}/{address.max_prefixlen}"

@@ -19,6 +19,7 @@ from controller.linux.layout import (
     FLOOD,
     LAST,
     MAX_ACTIONS,
+    REST,
     TUNNEL_DEVICE,
     mac_text,
     tunnel_port_of,
@@ -49,6 +50,7 @@ def filters(network: LinuxNetwork) -> Iterator[Filter]:
         for port in network.local:
             actions = (SetMark(mark=0), _tunnel(network, port, host), Mirred(device=TUNNEL_DEVICE))
             yield _from(device, port, BY_HOST + host.key, FIRST, actions)
+        yield _end(device, BY_HOST + host.key)
     yield from _copies(device, network)
 
 
@@ -75,6 +77,12 @@ def _copies(device: str, network: LinuxNetwork) -> Iterator[Filter]:
                 actions += _tunnel(network, port, host), Mirred(device=TUNNEL_DEVICE, copy=True)
             actions.append(Verdict(verdict="continue"))
             yield _from(device, port, FLOOD, FIRST + number, tuple(actions))
+    yield _end(device, FLOOD)
+
+
+def _end(device: str, chain: int) -> Filter:
+    drop = (Verdict(verdict="drop"),)
+    return Filter(device=device, egress=True, chain=chain, preference=REST, match=MatchAll(), actions=drop)
 
 
 def _from(device: str, port: LocalPort, chain: int, preference: int, actions: tuple[Action, ...]) -> Filter:

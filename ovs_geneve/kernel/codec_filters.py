@@ -23,7 +23,7 @@ from pyroute2.netlink.rtnl import (
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.kernel import codec_flower, wire
 from ovs_geneve.kernel.codec_actions import Indexes, Names, decode_actions, encode_actions
-from ovs_geneve.kernel.objects import Filter, Flower, Fw, Match, MatchAll
+from ovs_geneve.kernel.objects import Filter, Flower, Fw, Match, MatchAll, Protocol
 from ovs_geneve.kernel.wire import Message
 
 _TCMSG = struct.Struct("=BxHiIII")
@@ -32,8 +32,16 @@ _KIND, _OPTIONS, _CHAIN = 1, 2, 11
 _FW_ACTIONS, _FW_MASK = 4, 5
 _CLSACT, _CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
 INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
-_PROTOCOLS = {"all": 0x0003, "ip": 0x0800, "arp": 0x0806, "ipv6": 0x86DD}
-_PROTOCOL_NAMES = {number: name for name, number in _PROTOCOLS.items()}
+_PROTOCOLS: dict[Protocol, int] = {
+    "all": 0x0003,
+    "ip": 0x0800,
+    "arp": 0x0806,
+    "rarp": 0x8035,
+    "802.1Q": 0x8100,
+    "ipv6": 0x86DD,
+    "802.1ad": 0x88A8,
+}
+_PROTOCOL_NAMES: dict[int, Protocol] = {number: name for name, number in _PROTOCOLS.items()}
 _KINDS = {"flower", "fw"}
 
 
@@ -123,7 +131,7 @@ def _decoded(answer: Message, names: Names) -> Filter:
     fields = wire.table(answer.body[_TCMSG.size :])
     kind = wire.string(fields.get(_KIND, b""))
     protocol = _PROTOCOL_NAMES.get(wire.swapped(info & 0xFFFF))
-    if protocol not in _PROTOCOLS or kind not in _KINDS:
+    if protocol is None or kind not in _KINDS:
         raise DecodeError("filter", f"{kind} of protocol {wire.swapped(info & 0xFFFF):#x}")
     options = wire.table(fields[_OPTIONS])
     match, actions = _match(kind, options, handle)
@@ -132,7 +140,7 @@ def _decoded(answer: Message, names: Names) -> Filter:
         egress=parent == EGRESS,
         chain=wire.number(fields.get(_CHAIN, b"\0")),
         preference=info >> 16,
-        protocol=protocol,  # type: ignore[arg-type]  # a key of _PROTOCOLS
+        protocol=protocol,
         handle=handle,
         match=match,
         actions=decode_actions(actions, names),

@@ -26,12 +26,16 @@ _ICMP = {1: (51, 49), 58: (55, 53)}
 "Type and code of ICMP and ICMPv6, each followed by its mask."
 _ENC_KEY_ID, _ENC_DST_PORT, _ENC_OPTS, _ENC_OPTS_MASK = 26, 45, 84, 85
 
-_PROTOCOLS = {"all": 0x0003, "ip": 0x0800, "arp": 0x0806, "ipv6": 0x86DD}
+_PROTOCOLS = {"ip": 0x0800, "arp": 0x0806, "ipv6": 0x86DD}
+"Those whose headers a match may look at; the others are told apart by the filter's own protocol."
+
+_IP_FLAGS, _IS_FRAGMENT = 47, 1
+"Followed by their mask (TCA_FLOWER_KEY_FLAGS_IS_FRAGMENT)."
 
 
 def encode_flower(match: Flower, protocol: str) -> bytes:
     """Encode a match. Raises EncodeError for what flower cannot look at together."""
-    parts = [] if protocol == "all" else [wire.be16(_ETH_TYPE, _PROTOCOLS[protocol])]
+    parts = [wire.be16(_ETH_TYPE, _PROTOCOLS[protocol])] if protocol in _PROTOCOLS else []
     parts += _mac(_SRC_MAC, match.src_mac) + _mac(_DST_MAC, match.dst_mac) + _mac(_ARP_SHA, match.arp_sha)
     if match.ip_proto is not None:
         parts.append(wire.u8(_IP_PROTO, match.ip_proto))
@@ -39,6 +43,8 @@ def encode_flower(match: Flower, protocol: str) -> bytes:
     parts += _prefix((_ARP_SIP, _ARP_SIP), match.arp_sip) + _prefix((_ARP_TIP, _ARP_TIP), match.arp_tip)
     parts += _ports(match, 0, match.src_ports, _SRC_RANGE) + _ports(match, 1, match.dst_ports, _DST_RANGE)
     parts += _icmp(match, 0, match.icmp_type) + _icmp(match, 1, match.icmp_code)
+    if match.fragment is not None:
+        parts += [wire.be32(_IP_FLAGS, match.fragment * _IS_FRAGMENT), wire.be32(_IP_FLAGS + 1, _IS_FRAGMENT)]
     parts += _prefix(_ENC_SRC, match.enc_src) + _prefix(_ENC_DST, match.enc_dst)
     if match.enc_vni is not None:
         parts.append(wire.be32(_ENC_KEY_ID, match.enc_vni))
@@ -65,6 +71,7 @@ def decode_flower(fields: Mapping[int, bytes]) -> Flower:
         dst_ip=_decode_prefix(fields, _DST_IP),
         src_ports=_decode_ports(fields, proto, 0, _SRC_RANGE),
         dst_ports=_decode_ports(fields, proto, 1, _DST_RANGE),
+        fragment=_decode_fragment(fields),
         icmp_type=_decode_icmp(fields, proto, 0),
         icmp_code=_decode_icmp(fields, proto, 1),
         arp_sip=_decode_prefix(fields, (_ARP_SIP, _ARP_SIP)),
@@ -157,6 +164,14 @@ def _decode_ports(
     return port, port
 
 
+def _decode_fragment(fields: Mapping[int, bytes]) -> bool | None:
+    if _IP_FLAGS not in fields:
+        return None
+    if wire.network_number(fields[_IP_FLAGS + 1]) != _IS_FRAGMENT:
+        raise DecodeError("flower", "flags of IP other than that of a fragment")
+    return bool(wire.network_number(fields[_IP_FLAGS]) & _IS_FRAGMENT)
+
+
 def _decode_icmp(fields: Mapping[int, bytes], proto: int | None, place: int) -> int | None:
     number = _ICMP[proto][place] if proto in _ICMP else None
     if number is None or number not in fields or not any(fields.get(number + 1, b"\xff")):
@@ -167,7 +182,7 @@ def _decode_icmp(fields: Mapping[int, bytes], proto: int | None, place: int) -> 
 _MASKED = (_DST_MAC, _SRC_MAC, _ARP_SHA, *_SRC_IP, *_DST_IP, *_ENC_SRC, *_ENC_DST, _ARP_SIP, _ARP_TIP)
 _KNOWN = frozenset(
     {ACTIONS, _ETH_TYPE, _IP_PROTO, _FLAGS, _IN_HW_COUNT, _ENC_KEY_ID, _ENC_OPTS, _ENC_OPTS_MASK}
-    | {n + more for n in (*_MASKED, _SRC_RANGE, _DST_RANGE, _ENC_DST_PORT) for more in (0, 1)}
+    | {n + more for n in (*_MASKED, _SRC_RANGE, _DST_RANGE, _ENC_DST_PORT, _IP_FLAGS) for more in (0, 1)}
     | {n for four in _PORTS.values() for n in four}
     | {n + more for two in _ICMP.values() for n in two for more in (0, 1)}
 )

@@ -66,6 +66,7 @@ def _match(one: Filter) -> str:
         "dst_ip": match.dst_ip,
         "src_port": _ports(match.src_ports),
         "dst_port": _ports(match.dst_ports),
+        "ip_flags": None if match.fragment is None else "frag" if match.fragment else "nofrag",
         "type": match.icmp_type,
         "code": match.icmp_code,
         "arp_sip": match.arp_sip,
