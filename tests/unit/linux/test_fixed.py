@@ -47,6 +47,8 @@ def test_fixed_tunnels_carry_what_the_one_for_all_does() -> None:
     assert places(world.send("lx1", "if-a1", between(fabric, "a1", "a2"))) == [("lx1", "if-a2")]
     assert places(world.send("lx1", "if-a1", between(fabric, "a1", "b1", 6))) == [("lx2", "if-b1")]
     assert places(world.send("lx1", "if-a1", between(fabric, "a1", "c1"))) == [("lx3", "if-c1")]
+    # Each sends to what the other prefers: there by IPv6, back by IPv4.
+    assert places(world.send("lx3", "if-c1", between(fabric, "c1", "a1"))) == [("lx1", "if-a1")]
     ((_, _, packet),) = world.send("lx1", "if-a1", between(fabric, "a1", "d1"))
     assert packet.tunnel == Tunnel(vni=100, src="192.0.2.1", dst="192.0.2.9")
     everybody = replace(between(fabric, "a1", "b1"), dst_mac="ff:ff:ff:ff:ff:ff")
@@ -98,8 +100,10 @@ def test_a_network_of_ip_is_routed(style: TunnelStyle) -> None:
         ("a1", "b1", 4, ("lx2", "if-b1")),
         ("a1", "b1", 6, ("lx2", "if-b1")),
         ("b1", "c1", 4, ("lx3", "if-c1")),
+        ("a1", "c1", 6, ("lx3", "if-c1")),
+        ("c1", "a1", 6, ("lx1", "if-a1")),
     ):
-        at = "lx2" if source == "b1" else "lx1"
+        at = {"a": "lx1", "b": "lx2", "c": "lx3"}[source[0]]
         packet = replace(between(fabric, source, destination, version), dst_mac="02:ff:ff:ff:ff:ff")
         assert places(world.send(at, f"if-{source}", packet)) == [where]
     packet = between(fabric, "a1", "b1")
