@@ -38,7 +38,7 @@ class Refused(click.ClickException):
 
 
 class Client:
-    """One controller, at ADDRESS:PORT or unix:PATH."""
+    """One controller, at ADDRESS:PORT, http(s)://ADDRESS:PORT or unix:PATH."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -47,7 +47,8 @@ class Client:
             transport = httpx.HTTPTransport(uds=path)
             self._http = httpx.Client(transport=transport, base_url="http://controller", timeout=310)
         else:
-            self._http = httpx.Client(base_url=f"http://{server.removeprefix('http://')}", timeout=310)
+            base = server if server.startswith(("http://", "https://")) else f"http://{server}"
+            self._http = httpx.Client(base_url=base, timeout=310)
         if context := click.get_current_context(silent=True):
             context.call_on_close(self._http.close)
 
@@ -71,6 +72,10 @@ class Client:
     ) -> httpx.Response:
         """POST a document, many of them, or nothing."""
         return self._ask("POST", path, document=document, query=query)
+
+    def put(self, path: str, document: Mapping[str, Any]) -> Any:
+        """PUT a document and return the object."""
+        return self._ask("PUT", path, document=document, query={}).json()
 
     def delete(self, path: str, **query: str) -> None:
         """DELETE an object."""
