@@ -38,7 +38,7 @@ find "$venv/bin" -mindepth 1 ! -name 'python*' ! -name ovs-geneve -delete
 sed -i "1s|^.*\$|#!$home/bin/python3|" "$venv/bin/ovs-geneve"
 sed -i '/^command/d' "$venv/pyvenv.cfg"
 # Bytecode comes with the package: services may not write there, and hosts should not take the time.
-"$python" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$tree" "$venv/lib"
+"$python" -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "$tree" -p / "$venv/lib"
 
 version=$("$venv/bin/python3" -c 'from importlib.metadata import version; print(version("ovs-geneve"))')
 minor=$("$python" -c 'import sys; print(*sys.version_info[:2], sep=".")')

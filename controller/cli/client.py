@@ -50,7 +50,11 @@ class Client:
             base = server if server.startswith(("http://", "https://")) else f"http://{server}"
             self._http = httpx.Client(base_url=base, timeout=310)
         if context := click.get_current_context(silent=True):
-            context.call_on_close(self._http.close)
+            context.call_on_close(self.close)
+
+    def close(self) -> None:
+        """End its connections; a command's own client is closed with the command."""
+        self._http.close()
 
     def get(self, path: str, **query: str) -> Any:
         """GET a path under /v1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.resources import files
 from typing import Any
 
@@ -28,18 +29,22 @@ _ovsdb = click.option(
 )
 
 
-class _Rest:
+class Rest:
     """Implements Api."""
 
     def put_host(self, rest: str, host: str, document: Mapping[str, Any]) -> None:
-        Client(rest).put(f"hosts/{host}", document)
+        """Declare a host."""
+        with closing(Client(rest)) as client:
+            client.put(f"hosts/{host}", document)
 
     def delete_host(self, rest: str, host: str) -> None:
-        try:
-            Client(rest).delete(f"hosts/{host}")
-        except Refused as refused:
-            if refused.status != httpx.codes.NOT_FOUND:
-                raise
+        """Forget a host; no matter when it is not known."""
+        with closing(Client(rest)) as client:
+            try:
+                client.delete(f"hosts/{host}")
+            except Refused as refused:
+                if refused.status != httpx.codes.NOT_FOUND:
+                    raise
 
 
 @click.group("host")
@@ -155,7 +160,7 @@ def _do(plan: Plan, machine: Machine, *, dry_run: bool, done: str) -> None:
         for step in plan.steps:
             click.echo(f"# {step.why}\n{render(step)}")
     else:
-        carry_out(plan, machine, _Rest(), _say)
+        carry_out(plan, machine, Rest(), _say)
         click.echo(done if plan.steps else "nothing to do")
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)

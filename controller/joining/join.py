@@ -18,8 +18,8 @@ from controller.joining.steps import Await, Awaited, Enrol, Plan, Refusal, Run, 
 from ovs_geneve.ovsdb.provision import OWNER_KEY
 
 OLDEST_OVS = (2, 13)
-LATE_CORES = ((2, 16), (3, 2))
-"Versions of Open vSwitch, from and up to, that must not start within 10 s of boot; seen on 3.1.0."
+COUNTS_NO_CORES = (3, 1, 0)
+"The Open vSwitch that must not start within 10 s of boot (lib/ovs-thread.c, count_cpu_cores; mended in 3.1.1)."
 
 _VSCTL = ("ovs-vsctl", "--timeout=15")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -136,7 +136,7 @@ def _linux(wish: Wish, facts: MachineFacts) -> Iterator[Refusal]:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def _record(wish: Wish, facts: MachineFacts) -> Joined:
@@ -164,8 +164,7 @@ def _calls_in(wish: Wish, facts: MachineFacts, ovs: OvsFacts) -> Iterator[Step]:
         )
     if not _is_dialled(facts):
         yield from _manager(wish, ovs)
-    low, high = LATE_CORES
-    if facts.systemd and low <= _version(ovs.version) < high:
+    if facts.systemd and _version(ovs.version) == COUNTS_NO_CORES:
         text = layout.BOOT_WAIT_TEXT
         why = f"Open vSwitch {ovs.version} must not start within 10 s of boot"
         if written := tuple(_file(why, layout.BOOT_WAIT, text, facts)):
@@ -198,7 +197,7 @@ def _manager(wish: Wish, ovs: OvsFacts) -> Iterator[Step]:
 
 def remove_manager(target: str) -> tuple[str, ...]:
     """Return the command that takes one manager away and leaves others."""
-    row = f"@row get Manager {json.dumps(target)} -- remove Open_vSwitch . manager_options @row"
+    row = f"@row get Manager {target} -- remove Open_vSwitch . manager_options @row"
     return (*_VSCTL, "--", *f"--id={row}".split())
 
 
