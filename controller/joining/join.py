@@ -33,12 +33,14 @@ def plan_join(wish: Wish, facts: MachineFacts, packaged_unit: str) -> Plan:
     )
     if refusals:
         return Plan(refusals=refusals)
-    record = _record(wish, facts)
+    record = tuple(
+        _file("the record of this join", layout.RECORD, layout.render_record(_record(wish, facts)), facts)
+    )
     steps = (
         *(_calls_in(wish, facts, facts.ovs) if wish.kind is HostKind.OVS and facts.ovs else ()),
-        *_file("the record of this join", layout.RECORD, layout.render_record(record), facts),
+        *record,
         *_enrol(wish, facts),
-        *(_agent(facts, packaged_unit) if _wants_agent(wish) else ()),
+        *(_agent(facts, packaged_unit, changed=bool(record)) if _wants_agent(wish) else ()),
     )
     return Plan(steps=steps, notes=tuple(_notes(wish, facts)))
 
@@ -231,10 +233,10 @@ def _daemon_reload() -> Run:
     return Run("systemd reads its files anew", ("systemctl", "daemon-reload"))
 
 
-def _agent(facts: MachineFacts, packaged_unit: str) -> Iterator[Step]:
+def _agent(facts: MachineFacts, packaged_unit: str, *, changed: bool) -> Iterator[Step]:
+    """Have systemd run it; `changed` when its environment did."""
     if not facts.systemd:
         return
-    changed = facts.text_of(layout.RECORD) is None
     if facts.unit is None or facts.unit == layout.UNIT:
         text = layout.unit_for(facts.command, packaged_unit)
         if written := tuple(_file("the agent's unit", layout.UNIT, text, facts)):

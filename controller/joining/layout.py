@@ -26,7 +26,7 @@ MADE_BY_JOIN = "# Written by `ovs-geneve host join`; `ovs-geneve host leave` rem
 
 BOOT_WAIT_TEXT = (
     MADE_BY_JOIN
-    + """# Started within 10 s of boot, ovs-vswitchd 3.1.0 counts no cores, and then handles no packet of the kernel datapath.
+    + """# Started within 10 s of boot, ovs-vswitchd 3.1.0 counts no cores, and then handles no packet.
 [Service]
 ExecStartPre=/bin/sh -c 'while [ "$(cut -d. -f1 /proc/uptime)" -lt 11 ]; do sleep 0.2; done'
 """

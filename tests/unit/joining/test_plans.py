@@ -160,6 +160,13 @@ def test_without_systemd_it_says_what_must_run() -> None:
     assert "ovs-geneve agent --host hv1 --controller http://192.0.2.1:6680" in plan.notes[0]
 
 
+def test_a_controller_that_moved_restarts_the_agent() -> None:
+    files = writes(join(wish("http://192.0.2.2", kind=HostKind.LINUX), BARE))
+    plan = join(LINUX, replace(BARE, unit_enabled=True, files=files, declared=enrolled(join(LINUX, BARE))[0]))
+    assert [type(step) for step in plan.steps] == [Write, Run]
+    assert commands(plan) == [f"systemctl restart {layout.AGENT_SERVICE}"]
+
+
 def test_a_repeated_join_with_a_new_unit_restarts_the_agent() -> None:
     first = replace(BARE, unit=None)
     files = {**writes(join(LINUX, first)), layout.UNIT: "an older one"}
