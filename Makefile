@@ -63,8 +63,8 @@ deb: $(VENV)/ready ## dist/ovs-geneve_VERSION_ARCH.deb, for hosts with the Pytho
 vagrant-check: vagrant-check-packages ## The Vagrantfile, scripts and units, without a machine: seconds
 	vagrant/check.sh
 
-vagrant-local: setup vagrant-packages deb ## Boot the Vagrant lab on a box of Debian packages and prove it: half an hour without KVM
-	$(SUDO) vagrant/local.sh
+vagrant-local: setup vagrant-packages deb ## Boot the Vagrant lab on a box of Debian packages and prove it: half an hour without KVM; MACHINES="controller hv1" for some
+	$(SUDO) vagrant/local.sh $(MACHINES)
 
 format: $(VENV)/ready ## Format the sources
 	$(BIN)/ruff format .

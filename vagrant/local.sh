@@ -3,8 +3,10 @@
 # `make vagrant-local`: package, box, machines, smoke test, on this machine alone. Needs root and Debian's packages.
 #
 #   local.sh [MACHINE...]       all of the lab by default
-#   LAB_KEEP=1                  leave the machines running; `local.sh down` ends them
+#   local.sh vagrant ssh hv1    any command among the machines that LAB_KEEP=1 left running
+#   local.sh down               end them
 #   LAB_DRIVER=kvm              where KVM works; qemu (emulation, minutes for each machine) by default
+#   LAB_STATE=DIRECTORY         where box and machines are kept; not below a folder that only root may enter
 #
 # Where systemd runs libvirt, that is used. Else libvirtd and virtlogd are started here, in a network namespace of their
 # own: their bridges, dnsmasq and packet filter then stay out of this machine's network.
@@ -53,6 +55,9 @@ libvirt_up() {
 down() {
 	say "ending the machines"
 	within vagrant destroy -f >/dev/null 2>&1 || true
+	# The image that vagrant-libvirt made of the box.
+	virsh -q -c qemu:///system vol-list default 2>/dev/null | awk '/ovs-geneve-VAGRANTSLASH-lab/ { print $1 }' |
+		while read -r image; do virsh -q -c qemu:///system vol-delete --pool default "$image" >/dev/null || true; done
 	for network in ovs-geneve-underlay vagrant-libvirt; do
 		virsh -q -c qemu:///system net-destroy "$network" >/dev/null 2>&1 || true
 		virsh -q -c qemu:///system net-undefine "$network" >/dev/null 2>&1 || true
@@ -66,23 +71,28 @@ down() {
 	fi
 }
 
-if [ "${1:-}" = down ]; then
+[ "$(id -u)" = 0 ] || { echo "local.sh makes file systems and networks: run it as root" >&2; exit 1; }
+case ${1:-} in
+down)
 	down
 	exit
-fi
-
-[ "$(id -u)" = 0 ] || { echo "local.sh makes file systems and networks: run it as root" >&2; exit 1; }
+	;;
+vagrant)
+	within "$@"
+	exit
+	;;
+esac
 mkdir -p "$state"
 chmod 755 "$state"
 
 box=$state/lab.box
-if [ ! -f "$box" ]; then
+if [ -z "$(find "$box" -newer "$here/box.sh" 2>/dev/null)" ]; then
 	say "box of Debian packages"
 	sh "$here/box.sh" "$box"
+	vagrant box add --force --name "$LAB_BOX" "$box" >/dev/null
 fi
 say "libvirt, driver $LAB_DRIVER"
 libvirt_up
-vagrant box list | grep -q "^$LAB_BOX " || vagrant box add --name "$LAB_BOX" "$box" >/dev/null
 
 status=0
 machines=${*:-controller hv1 hv2 lx1}
