@@ -106,6 +106,13 @@ conversation() {
 	on "$host" <<-SCRIPT >"$work/decode" || true
 		timeout 60 ovs-geneve decode --live eth1 -n 2
 	SCRIPT
+	case $host in hv*)
+		check "the kernel's flows at $host have the options" on "$host" <<-SCRIPT
+			ovs-appctl dpctl/dump-flows -m | grep -m 1 'geneve({class=0xff00,type=0x1,len=4,'
+		SCRIPT
+		sed 's/^ufid:[^,]*, *//; s/^/    /' "$work/out" | fold -w 150
+		;;
+	esac
 	kill "$pinging" 2>/dev/null || true
 	sed 's/^/    /' "$work/decode"
 	check "both options are read off the wire at $host" grep -q 'tier=2.*zone=7.*identity' "$work/decode"
