@@ -17,6 +17,7 @@ _COMMANDS = {
     "dissector": "controller.cli.dissector",
     "events": "controller.cli.events",
     "get": "controller.cli.objects",
+    "host": "controller.cli.host",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",
     "verify": "controller.cli.verify",
