@@ -14,25 +14,22 @@
  *   option_bytes_max   their bytes, headers included
  *   refuse_all         every rule
  *
- * /sys/kernel/debug/standin_nic/{rules,refused,ports} say what this driver was shown and what it answered.
+ * /sys/kernel/debug/standin_nic/{rules,refused,ports} say what this driver was shown and what it answered; "netns" is
+ * the inode of /run/netns/NAME, since devices of one name live in several.
  */
 #include <linux/debugfs.h>
 #include <linux/etherdevice.h>
 #include <linux/ethtool.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
-#include <linux/seq_file.h>
 #include <net/flow_offload.h>
-#include <net/geneve.h>
 #include <net/ip_tunnels.h>
 #include <net/pkt_cls.h>
-#include <net/rtnetlink.h>
 #include <net/udp_tunnel.h>
 
 #include "options.h"
 
 #define TUNNEL_PORTS	8
-
 static uint pairs = 2;
 module_param(pairs, uint, 0444);
 static uint options_max = 63;
@@ -47,11 +44,6 @@ struct end {
 	u16 ports[TUNNEL_PORTS];
 };
 
-static struct end *end_of(const struct net_device *dev)
-{
-	return netdev_priv(dev);
-}
-
 struct rule {
 	struct list_head list;
 	unsigned long cookie;
@@ -65,11 +57,7 @@ struct rule {
 
 enum verdict { ACCEPTED, EVERY_RULE, TOO_MANY, TOO_LONG, VERDICTS };
 
-static const char * const reasons[VERDICTS] = {
-	[EVERY_RULE] = "refuse_all",
-	[TOO_MANY] = "options_max",
-	[TOO_LONG] = "option_bytes_max",
-};
+static const char * const reasons[VERDICTS] = { "", "refuse_all", "options_max", "option_bytes_max" };
 
 static LIST_HEAD(rules);
 static LIST_HEAD(block_cbs);
@@ -120,15 +108,15 @@ static void read_actions(struct rule *rule, struct flow_rule *flow)
 static enum verdict judge(const struct rule *rule, struct netlink_ext_ack *extack)
 {
 	if (refuse_all) {
-		NL_SET_ERR_MSG_MOD(extack, "stand-in NIC refuses every rule (refuse_all)");
+		NL_SET_ERR_MSG_MOD(extack, "every rule is refused (refuse_all)");
 		return EVERY_RULE;
 	}
 	if (count_options(&rule->match) > options_max || count_options(&rule->set) > options_max) {
-		NL_SET_ERR_MSG_MOD(extack, "stand-in NIC: more Geneve options than options_max");
+		NL_SET_ERR_MSG_MOD(extack, "more Geneve options than options_max");
 		return TOO_MANY;
 	}
 	if (rule->match.len > option_bytes_max || rule->set.len > option_bytes_max) {
-		NL_SET_ERR_MSG_MOD(extack, "stand-in NIC: more bytes of Geneve options than option_bytes_max");
+		NL_SET_ERR_MSG_MOD(extack, "more bytes of Geneve options than option_bytes_max");
 		return TOO_LONG;
 	}
 	return ACCEPTED;
@@ -195,9 +183,7 @@ static int block_cb(enum tc_setup_type type, void *data, void *priv)
 	}
 }
 
-static void indr_release(void *priv)
-{
-}
+static void indr_release(void *priv) { }
 
 /* How rules on a tunnel device (genev_sys_6081) reach the NICs beneath it. */
 static int indr_cb(struct net_device *dev, struct Qdisc *sch, void *cb_priv, enum tc_setup_type type, void *type_data,
@@ -230,6 +216,8 @@ static int indr_cb(struct net_device *dev, struct Qdisc *sch, void *cb_priv, enu
 }
 
 /* ---- devices ---- */
+
+static struct end *end_of(const struct net_device *dev) { return netdev_priv(dev); }
 
 static netdev_tx_t xmit(struct sk_buff *skb, struct net_device *dev)
 {
@@ -302,8 +290,6 @@ static void setup(struct net_device *dev)
 }
 
 /* ---- debugfs ---- */
-
-/* Devices of the same name live in several network namespaces: netns is the inode of /run/netns/NAME. */
 
 static int rules_show(struct seq_file *file, void *unused)
 {
@@ -407,4 +393,3 @@ module_init(start);
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Stand-in for a NIC with flow offload: its control path, no hardware");
-MODULE_SOFTDEP("pre: udp_tunnel");
