@@ -14,7 +14,7 @@ DEBIAN := openvswitch-switch openvswitch-common iproute2 iputils-ping util-linux
 BENCH_DEBIAN := iperf3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench setup packages bench-packages \
+.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench bench-kernel setup packages bench-packages \
 	format clean
 
 help: ## Show this
@@ -49,7 +49,10 @@ test-system: setup ## Real packets in network namespaces; needs root
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify)
+bench-kernel: setup bench-packages ## GENEVE in the kernel, here or in a guest; leaves benchmarks/results/kernel.json
+	@$(SUDO) $(BIN)/python -m benchmarks kernel
+
+bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify kernel)
 	@$(SUDO) $(BIN)/python -m benchmarks.$*
 
 format: $(VENV)/ready ## Format the sources

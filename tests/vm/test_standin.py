@@ -13,15 +13,9 @@ from pyroute2 import Ethtool
 from benchmarks.rig.kernel_hosts import MTU, Hypervisor, hypervisors, ip, spaces
 from controller.lab import commands, namespaces
 from tests.vm.standin.build import MODULE
-from tests.vm.standin.nic import StandIn, load
+from tests.vm.standin.nic import StandIn, lacking, load
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(
-        commands.run(["modprobe", "-qn", "cls_flower"], check=False).returncode != 0,
-        reason="this kernel has no cls_flower: make test-vm boots one",
-    ),
-]
+pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(lacking()), reason=lacking())]
 
 VNI = 77
 WORKLOADS = ("nicvm1", "nicvm2")

@@ -47,8 +47,18 @@ class StandIn:
         return {name: int(count) for name, _, count in (line.partition("=") for line in text.splitlines())}
 
 
+def lacking() -> str:
+    """Say what keeps the stand-in from being loaded; "" when nothing does. It cannot be unloaded, so: a guest only."""
+    mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    overlaid = any(line.split()[1:3] == ["/", "overlay"] for line in mounts)
+    vendor = Path("/sys/class/dmi/id/sys_vendor")
+    if not (overlaid and vendor.exists() and vendor.read_text(encoding="ascii").strip() == "QEMU"):
+        return "the stand-in NIC stays until the kernel ends: it is for guests, make test-vm boots one"
+    return ""
+
+
 def load(pairs: int) -> StandIn:
-    """Load it for this kernel. It stays until the kernel ends: a machine of one's own is no place for it."""
+    """Load it for this kernel, built before or now; it stays until the kernel ends (see `lacking`)."""
     module = build(os.uname().release)
     _run("modprobe", "-a", "udp_tunnel", "ip6_udp_tunnel")
     _run("insmod", str(module), f"pairs={pairs}")
