@@ -36,11 +36,13 @@ static u32 count_options(const struct options *all)
 static void show_options(struct seq_file *file, const char *word, const struct options *all)
 {
 	const struct geneve_opt *option;
-	u32 at = 0;
+	u32 at = 0, i;
 
-	while ((option = next_option(all, &at)))
-		seq_printf(file, " %s=%04x:%02x:%*phN", word, be16_to_cpu(option->opt_class), option->type,
-			   option->length * 4, option->opt_data);
+	while ((option = next_option(all, &at))) {
+		seq_printf(file, " %s=%04x:%02x:", word, be16_to_cpu(option->opt_class), option->type);
+		for (i = 0; i < option->length * 4; i++)	/* %*ph stops at 64 bytes */
+			seq_printf(file, "%02x", ((const u8 *)option->opt_data)[i]);
+	}
 }
 
 #endif
