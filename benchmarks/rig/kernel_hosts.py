@@ -97,9 +97,8 @@ class Hypervisor:
 
 def veth(namespace: str, link: str, other: str, other_link: str) -> None:
     """Join two namespaces by a pair of veth."""
-    commands.run(
-        ["ip", "link", "add", link, "netns", namespace, "type", "veth", "peer", other_link, "netns", other]
-    )
+    # Inside: the kernel looks the name up where the request is made, not where the link is to be.
+    ip(namespace, f"link add {link} type veth peer name {other_link} netns {other}")
 
 
 @contextmanager
