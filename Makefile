@@ -19,8 +19,8 @@ VAGRANT_DEBIAN := $(VAGRANT_CHECK_DEBIAN) libvirt-daemon-system libvirt-clients 
 	qemu-utils mmdebstrap e2fsprogs rsync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench setup packages bench-packages \
-	format clean deb vagrant-check vagrant-local vagrant-check-packages vagrant-packages
+.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench bench-kernel setup packages \
+	bench-packages format clean deb vagrant-check vagrant-local vagrant-check-packages vagrant-packages
 
 help: ## Show this
 	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,7 +54,10 @@ test-system: setup ## Real packets in network namespaces; needs root
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify)
+bench-kernel: setup bench-packages ## GENEVE in the kernel, here or in a guest; leaves benchmarks/results/kernel.json
+	@$(SUDO) $(BIN)/python -m benchmarks kernel
+
+bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify kernel)
 	@$(SUDO) $(BIN)/python -m benchmarks.$*
 
 deb: $(VENV)/ready ## dist/ovs-geneve_VERSION_ARCH.deb, for hosts with the Python of this machine's distribution
