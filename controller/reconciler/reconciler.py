@@ -46,6 +46,11 @@ _LEAVE_SECONDS = 2.0
 
 _NO_REPORT = HostReport()
 
+_ABOUT_ABILITIES = frozenset(
+    (Kind.HOST, Kind.CAPABILITY, Kind.NETWORK, Kind.ROLLOUT, Kind.POLICY, Kind.OPTION_POLICY)
+)
+"What decides whether a port may be on a host, ports themselves apart."
+
 
 class Reconciler:
     """The meeting point of intent, compiler and hosts. Implements HostEvents and SwitchEvents."""
@@ -105,6 +110,8 @@ class Reconciler:
         for host in self._mtus.follow(after, changes):
             self._links.look_again(host)
         self._binder.look_again(change.name for change in changes if _may_move(change))
+        if any(change.kind in _ABOUT_ABILITIES for change in changes):
+            self._binder.look_at_refused()
 
     def serve(self, hosts: frozenset[str] | None) -> None:
         """Keep these hosts equal from now on, None for all; others are let go as they are, untouched."""
@@ -242,7 +249,8 @@ class Reconciler:
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
         if held.kind is Kind.PORT:
-            return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+            host, refusal = self.compiler.intent.host_of(held.name), self._binder.refusal_of(held.name)
+            return status.ACCEPTED, status.bound(host, refusal), programmed
         if self.compiler.intent.get(held.kind, held.name) is None:
             return status.ACCEPTED, programmed  # who stored it is answered, and somebody took it away since
         if held.kind in (Kind.OPTION_POLICY, Kind.POLICY):
