@@ -16,7 +16,7 @@ LAYERS = (
     ("controller.api", "controller.app", "controller.guard", "controller.southbound", "controller.shares"),
     ("controller.rollout",),
     ("controller.reconciler", "controller.prober"),
-    ("controller.compiler",),
+    ("controller.compiler", "controller.linux"),
     ("controller.events", "controller.intent", "controller.hoststate"),
     ("ovs_geneve",),
 )
@@ -35,6 +35,7 @@ PURE = (
     "controller/guard/words.py",
     "controller/hoststate.py",
     "controller/compiler",
+    "controller/linux",
     "controller/intent/model.py",
     "controller/intent/intent.py",
     "controller/intent/index.py",
