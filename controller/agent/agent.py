@@ -38,6 +38,9 @@ _FIRST_DELAY, _LAST_DELAY = 0.2, 10.0
 _BREATH_SECONDS = 0.05
 "What changes together is looked at once."
 
+_REST = 4
+"So many times what a look took passes before the next, unless the source asks: kernels tell of much that is nothing."
+
 
 class Agent:
     """Keeps one kernel."""
@@ -95,15 +98,18 @@ class Agent:
         self._wake.set()
 
     async def _keep(self, kernel: Kernel) -> None:
+        clock = asyncio.get_running_loop().time
         delay = _FIRST_DELAY
         while True:
             self._wake.clear()
             self._asked.clear()
+            begun = clock()
             well = await self._once(kernel)
+            took = clock() - begun
             delay = _FIRST_DELAY if well else min(delay * 2, _LAST_DELAY)
             # What goes wrong tells of changes too, our own: then only the source has us look again at once.
             await _within(self._wake if well else self._asked, CHECK_SECONDS if well else delay)
-            await asyncio.sleep(_BREATH_SECONDS)
+            await _within(self._asked, max(_BREATH_SECONDS, took * _REST))
 
     async def _once(self, kernel: Kernel) -> bool:
         generation = self._generation
