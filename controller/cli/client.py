@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ class Client:
             self._http = httpx.Client(transport=transport, base_url="http://controller", timeout=310)
         else:
             base = server if server.startswith(("http://", "https://")) else f"http://{server}"
-            self._http = httpx.Client(base_url=base, timeout=310)
+            # SSL_CERT_FILE names the certificates of who signed the controller's.
+            verify = ssl.create_default_context() if base.startswith("https:") else True
+            self._http = httpx.Client(base_url=base, timeout=310, verify=verify)
         if context := click.get_current_context(silent=True):
             context.call_on_close(self.close)
 
@@ -121,5 +124,5 @@ def server_option(command: Callable[..., None]) -> Callable[..., None]:
         envvar="OVS_GENEVE_SERVER",
         default=DEFAULT_SERVER,
         show_default=True,
-        help="ADDRESS:PORT or unix:PATH of the controller.",
+        help="ADDRESS:PORT, https://ADDRESS:PORT or unix:PATH of the controller.",
     )(command)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import click
 
 _COMMANDS = {
+    "agent": "controller.cli.agent",
     "apply": "controller.cli.objects",
     "controller": "controller.cli.controller",
     "debug": "controller.cli.debug",

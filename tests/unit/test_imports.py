@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
     ("controller.__main__", "controller.process", "controller.cli", "controller.joining", "controller.lab"),
+    ("controller.__main__", "controller.process", "controller.cli", "controller.agent", "controller.lab"),
     ("controller.api", "controller.app", "controller.guard", "controller.southbound", "controller.shares"),
     ("controller.rollout",),
-    ("controller.reconciler", "controller.prober"),
+    ("controller.reconciler", "controller.prober", "controller.kernels"),
     ("controller.compiler", "controller.linux"),
     ("controller.events", "controller.intent", "controller.hoststate"),
     ("ovs_geneve",),
