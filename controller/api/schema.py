@@ -38,10 +38,17 @@ class TunnelDocument(Struct, forbid_unknown_fields=True, kw_only=True):
     """Outer header settings of a host's GENEVE vport or devices."""
 
     csum: bool = True
-    ttl: int | Literal["inherit"] | None = None
-    tos: int | Literal["inherit"] | None = None
+    ttl: Annotated[
+        int | Literal["inherit"] | None,
+        Meta(description="Null: the system's default. Linux hosts inherit with fixed tunnels only."),
+    ] = None
+    tos: Annotated[
+        int | Literal["inherit"] | None, Meta(description="Linux hosts inherit with fixed tunnels only.")
+    ] = None
     df_default: bool = True
-    df_inherit: Annotated[bool, Meta(description="DF as the inner packet has it; Linux hosts only.")] = False
+    df_inherit: Annotated[
+        bool, Meta(description="DF as the inner packet has it; Linux hosts with fixed tunnels only.")
+    ] = False
     udp6_zero_csum: Annotated[
         bool, Meta(description="Takes packets over IPv6 without UDP checksum; Linux hosts only.")
     ] = True
@@ -51,7 +58,11 @@ class HostDocument(_Document, kw_only=True):
     """A machine that takes part in the overlay."""
 
     kind: Annotated[
-        Literal["ovs", "linux"], Meta(description="linux: without Open vSwitch, kept by `ovs-geneve agent`.")
+        Literal["ovs", "linux"],
+        Meta(
+            description="linux: without Open vSwitch, kept by `ovs-geneve agent`; then ovsdb, system_id, bridge and "
+            "datapath are not set. A host's kind stays what it is."
+        ),
     ] = "ovs"
     tunnels: Annotated[
         Literal["metadata", "fixed"],
@@ -104,7 +115,11 @@ class NetworkDocument(_Document, kw_only=True):
         Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
     ] = "forbid"
     payload: Annotated[
-        Literal["ethernet", "ip"], Meta(description="ip: packets without Ethernet; Linux hosts only.")
+        Literal["ethernet", "ip"],
+        Meta(
+            description="ip: packets without Ethernet, options, groups and policies, between Linux hosts only; "
+            "its ports have addresses. It stays what it is."
+        ),
     ] = "ethernet"
     target: Annotated[
         TargetDocument | None,

@@ -104,7 +104,8 @@ def unique_terms(held: AnyObject) -> Iterator[Term]:
     match held.spec:
         case HostSpec() as host:
             yield from (("endpoint", *address_term(address)) for address in host.endpoints)
-            yield ("system-id", host.system_id or held.name)
+            if host.kind is HostKind.OVS:
+                yield ("system-id", host.system_id or held.name)
             if host.ovsdb is not None:
                 yield ("ovsdb", host.ovsdb)
         case NetworkSpec() as network:

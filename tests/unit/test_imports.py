@@ -12,10 +12,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
-    ("controller.__main__", "controller.process", "controller.cli", "controller.lab"),
+    ("controller.__main__", "controller.process", "controller.cli", "controller.joining", "controller.lab"),
+    ("controller.__main__", "controller.process", "controller.cli", "controller.agent", "controller.lab"),
     ("controller.api", "controller.app", "controller.guard", "controller.southbound", "controller.shares"),
     ("controller.rollout",),
-    ("controller.reconciler", "controller.prober"),
+    ("controller.reconciler", "controller.prober", "controller.kernels"),
     ("controller.compiler", "controller.linux"),
     ("controller.events", "controller.intent", "controller.hoststate"),
     ("ovs_geneve",),
@@ -36,6 +37,7 @@ PURE = (
     "controller/hoststate.py",
     "controller/compiler",
     "controller/linux",
+    *(f"controller/joining/{name}.py" for name in ("facts", "join", "layout", "leave", "steps")),
     "controller/intent/model.py",
     "controller/intent/intent.py",
     "controller/intent/index.py",
