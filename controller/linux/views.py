@@ -12,7 +12,7 @@ from controller.intent.identity import LAYOUT
 from controller.intent.model import Address, HostKind, HostSpec, Object, Payload, Tunables
 from controller.linux.layout import DEVICE_MTU, ipv4_text, ipv6_text
 from controller.linux.part import Problem
-from controller.linux.refusals import refusal_of_network, refusal_of_port
+from controller.linux.refusals import refusal_of
 from controller.linux.situation import LinuxSituation
 from ovs_geneve.kernel.objects import GeneveOption
 
@@ -101,12 +101,11 @@ def _local_ports(
     host: Object[HostSpec], network: str, situation: LinuxSituation, problems: list[Problem]
 ) -> Iterator[LocalPort]:
     intent, view = situation.intent, situation.network(network)
-    of_network = refusal_of_network(intent, host, intent.networks[network])
     at = situation.ports_at(host.name)
     for name in sorted(situation.seats.hosts_of(network)[host.name]):
         port = intent.ports[name]
         interface = situation.interface_of(host.name, port)
-        refusal = of_network or refusal_of_port(intent, host, port)
+        refusal = refusal_of(intent, host, port)
         if refusal is None and interface is not None and len(at[interface]) > 1:
             others = ", ".join(f"port/{other}" for other in sorted(at[interface]) if other != name)
             refusal = f"its interface {interface} is that of {others} as well"

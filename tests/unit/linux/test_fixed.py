@@ -130,7 +130,11 @@ def test_the_host_answers_for_all_addresses_but_the_ports_own() -> None:
 FIXED, METADATA = TunnelStyle.FIXED, TunnelStyle.METADATA
 
 REFUSED = {
-    "vlan": (METADATA, [put("blue", network(100, inner_vlan=InnerVlan.STRIP))], "takes VLAN tags off"),
+    "vlan": (
+        METADATA,
+        [put("blue", network(100, inner_vlan=InnerVlan.STRIP))],
+        "network/blue needs taking VLAN tags off",
+    ),
     "critical": (
         FIXED,
         [
@@ -138,7 +142,7 @@ REFUSED = {
             put("s", schema(0x81)),
             put("blue", network(100, "s")),
         ],
-        "carries option s, which is critical",
+        "network/blue needs critical options",
     ),
     "option-policy": (
         FIXED,
@@ -147,7 +151,7 @@ REFUSED = {
             put("blue", network(100, "s")),
             put("r", policy("blue", {"s.tier": (1, 1)}, to_port="b1")),
         ],
-        "option-policy/r looks at options",
+        "option-policy/r needs stamping options that policies match",
     ),
     "protected": (
         FIXED,
@@ -157,7 +161,7 @@ REFUSED = {
             put("a1", port("blue", 1, "10.0.0.1", group="web")),
             put("in", group_policy("blue", "web")),
         ],
-        "policy/in protects its group web",
+        "policy/in needs policies between groups",
     ),
     "spoken-of": (
         FIXED,
@@ -168,7 +172,7 @@ REFUSED = {
             put("a1", port("blue", 1, "10.0.0.1", group="web")),
             put("no", group_policy("blue", "db", from_group="web", allow=False)),
         ],
-        "policy/no speaks of its group web",
+        "policy/no needs telling the group of senders",
     ),
     "stateful": (
         METADATA,
@@ -178,7 +182,7 @@ REFUSED = {
             put("a1", port("blue", 1, "10.0.0.1", group="web")),
             put("in", group_policy("blue", "web", stateful=True)),
         ],
-        "policy/in remembers connections to its group web",
+        "policy/in needs stateful policies",
     ),
     "answers": (
         METADATA,
@@ -190,7 +194,7 @@ REFUSED = {
             put("in", group_policy("blue", "web", from_group="db")),
             put("out", group_policy("blue", "db", from_group="web", stateful=True)),
         ],
-        "policy/out lets in answers to its group web",
+        "policy/out needs stateful policies",
     ),
 }
 

@@ -15,7 +15,14 @@ from controller.compiler.views import network_view
 from controller.errors import IntentError
 from controller.intent.commands import Record
 from controller.intent.companions import rollout_name
-from controller.intent.model import Direction, OptionPolicySpec, PolicyAction, RolloutSpec, RolloutStage
+from controller.intent.model import (
+    Direction,
+    HostKind,
+    OptionPolicySpec,
+    PolicyAction,
+    RolloutSpec,
+    RolloutStage,
+)
 from controller.intent.rules import PacketMatch, PortRange, SetDscp
 from tests.builders import bind, group, group_policy, host, network, policy, port, put, rolled_out, schema
 from tests.unit.linux.builders import LinuxFabric, linux
@@ -216,7 +223,12 @@ def test_what_filters_can_not_do_keeps_ports_out() -> None:
     fabric = fabric_of(Random(1))
     before = {one.name for one in fabric.held["lx1"]["network/blue"].state.attachments}
     assert before == {"if-lx1-any", "if-lx1-web", "if-lx1-db"}
+    linux_hosts = [fabric.intent.hosts[name] for name in ("lx1", "lx2")]
+    for held in linux_hosts:
+        fabric.swap(replace(held, spec=replace(held.spec, kind=HostKind.OVS)))
     fabric.do(put("more", policy("blue", actions=(SetDscp(10),), action=None, priority=7, to_group="db")))
+    for held in linux_hosts:
+        fabric.swap(held)
     part = fabric.held["lx1"]["network/blue"]
     assert {one.name for one in part.state.attachments} == before - {"if-lx1-db"}
     (problem,) = part.problems
