@@ -31,7 +31,8 @@ from controller.intent.model import (
     PolicySpec,
     PortSpec,
 )
-from controller.reconciler import status
+from controller.kernels.hosts import LinuxHosts
+from controller.reconciler import linux_status, status
 from controller.reconciler.binder import Binder
 from controller.reconciler.effects import Effects
 from controller.reconciler.mtus import Mtus
@@ -56,7 +57,11 @@ class Reconciler:
     """The meeting point of intent, compiler and hosts. Implements HostEvents and SwitchEvents."""
 
     def __init__(
-        self, binder: Binder, links: HostLinks, call_later: Callable[[float, Callable[[], None]], object]
+        self,
+        binder: Binder,
+        links: HostLinks,
+        call_later: Callable[[float, Callable[[], None]], object],
+        token: str = "",
     ) -> None:
         self._binder = binder
         self._links = links
@@ -80,6 +85,7 @@ class Reconciler:
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self._mtus = Mtus()
+        self.linux = LinuxHosts(binder, token)
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
         self._effects = Effects()
@@ -94,6 +100,7 @@ class Reconciler:
         """Follow the intent."""
         compiled = self.compiler.parts_compiled
         self._effects.follow(after, changes)
+        self.linux.intent_changed(after, changes)
         pending = self.compiler.update(after, changes)
         if pending:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
@@ -212,6 +219,8 @@ class Reconciler:
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
+        if host in self.compiler.intent.linux_hosts:
+            return linux_status.progress(self.linux, host)
         flows, groups = self.compiler.size(host)
         programmer = self.programmers.get(host)
         return HostProgress(
@@ -235,6 +244,10 @@ class Reconciler:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
+        if held.kind is Kind.HOST and held.name in self.compiler.intent.linux_hosts:
+            return status.ACCEPTED, *linux_status.of_host(
+                self.linux, held.name, self.compiler.intent.revision
+            )
         if held.kind is Kind.HOST and not self._serves(held.name) and self.peers is not None:
             holder = self.peers.holder_of(held.name)
             behind = self.peers.is_behind(held.name, self.compiler.intent.revision)
@@ -248,6 +261,7 @@ class Reconciler:
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
+        programmed = linux_status.of_object(self.linux, held, concerned) or programmed
         if held.kind is Kind.PORT:
             host, refusal = self.compiler.intent.host_of(held.name), self._binder.refusal_of(held.name)
             return status.ACCEPTED, status.bound(host, refusal), programmed
@@ -272,7 +286,7 @@ class Reconciler:
             case HostSpec():
                 return frozenset((held.name,))
             case _:
-                return frozenset(self.programmers)
+                return frozenset((*self.programmers, *self.compiler.intent.linux_hosts))
 
     def peers_changed(self) -> None:
         """Take note that another controller told how far it is, or that hosts changed hands."""
@@ -305,6 +319,8 @@ class Reconciler:
 
     def _elsewhere(self, host: str) -> Peers | None:
         """Return whom to ask about a host that another controller serves; None for one of ours, or nobody's."""
+        if host in self.compiler.intent.linux_hosts:
+            return self.linux
         if self.peers is None or self._serves(host) or self.peers.holder_of(host) is None:
             return None
         return self.peers

@@ -19,8 +19,8 @@ MARK = "ovs-geneve"
 FIRST_PREFERENCE, LAST_PREFERENCE = 0x6E00, 0x6EFF
 "Preferences of our filters in chain 0 of devices that are not ours: others may have filters there too."
 
-FIRST_CHAIN, LAST_CHAIN = 0x6E00000, 0x6EFFFFF
-"Our chains on such devices; tc-actions(8) has chains of 28 bits."
+FIRST_CHAIN, LAST_CHAIN = 0x6000000, 0x6FFFFFF
+"Our chains on such devices; tc-actions(8) has chains of 28 bits, and object keys have 22."
 
 
 class Value(
@@ -177,6 +177,8 @@ class Flower(Value, frozen=True, kw_only=True, tag="flower"):
     src_ports: tuple[int, int] | None = None
     "First and last; of TCP, UDP or SCTP as `ip_proto` says."
     dst_ports: tuple[int, int] | None = None
+    fragment: bool | None = None
+    "Of fragments, the first ones too, flower shows neither ports nor types: they read 0."
     icmp_type: int | None = None
     icmp_code: int | None = None
     arp_sip: str | None = None
@@ -251,6 +253,10 @@ class Verdict(Value, frozen=True, kw_only=True, tag="verdict"):
 Action = TunnelSet | TunnelUnset | Mirred | SetMark | Goto | Verdict
 
 
+Protocol = Literal["all", "arp", "rarp", "ip", "ipv6", "802.1Q", "802.1ad"]
+"As tc(8) spells them; a frame with a VLAN tag is of the tag's, whatever is in it."
+
+
 class Filter(Value, frozen=True, kw_only=True, tag="filter"):
     """A filter of a device's clsact qdisc, by itself at its chain and preference."""
 
@@ -258,7 +264,7 @@ class Filter(Value, frozen=True, kw_only=True, tag="filter"):
     egress: bool = False
     chain: int = 0
     preference: int
-    protocol: Literal["all", "arp", "ip", "ipv6"] = "all"
+    protocol: Protocol = "all"
     handle: int = 1
     "Filters of one chain and preference have one protocol and kind and differ in handle; Fw has its mark here."
     match: Match
