@@ -19,7 +19,8 @@ from ovs_geneve.kernel.apply import apply
 from ovs_geneve.kernel.errors import InTheWay, KernelRefused, ModuleMissing
 from ovs_geneve.kernel.netlink import Netlink
 from ovs_geneve.kernel.objects import KernelState
-from ovs_geneve.kernel.observe import Observation, is_ours, observe
+from ovs_geneve.kernel.observation import Observation, is_ours
+from ovs_geneve.kernel.observe import observe
 from ovs_geneve.kernel.plan import plan
 from ovs_geneve.kernel.watch import Watch
 

@@ -35,7 +35,8 @@ from ovs_geneve.kernel.objects import (
     TunnelSet,
     TunnelUnset,
 )
-from ovs_geneve.kernel.observe import Observation, Preference, is_ours, observe
+from ovs_geneve.kernel.observation import Observation, Preference, is_ours
+from ovs_geneve.kernel.observe import observe
 from ovs_geneve.kernel.plan import plan
 from ovs_geneve.kernel.steps import Qdisc, Step, StepObject, Verb, subject
 from ovs_geneve.kernel.wire import Message

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ovs_geneve.errors import DecodeError
@@ -21,7 +20,6 @@ from ovs_geneve.kernel.objects import (
     FIRST_PREFERENCE,
     LAST_CHAIN,
     LAST_PREFERENCE,
-    MARK,
     Attachment,
     BridgeLink,
     Fdb,
@@ -34,45 +32,10 @@ from ovs_geneve.kernel.objects import (
     Route,
     Setting,
 )
+from ovs_geneve.kernel.observation import Observation, Preference, is_ours
 from ovs_geneve.kernel.wire import Message
 
 _SYSCTL = Path("/proc/sys")
-
-EMPTY = KernelState()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preference:
-    """The filters of one preference, of whatever kind."""
-
-    device: str
-    egress: bool
-    chain: int
-    preference: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What a kernel held when it was looked at."""
-
-    state: KernelState = EMPTY
-    interfaces: tuple[Interface, ...] = ()
-    "All links, by which a workload's interface is found."
-    broken: frozenset[str] = frozenset()
-    "Links of ours that are down or differ in what Link has no field for."
-    qdiscs: frozenset[str] = frozenset()
-    "Devices with a clsact qdisc."
-    foreign: frozenset[str] = frozenset()
-    "Devices with filters of others in that qdisc."
-    strange: frozenset[Preference] = frozenset()
-    "Where we keep filters, filters that we never make."
-    geneve: tuple[tuple[str, GeneveLink], ...] = ()
-    "Geneve devices of others."
-
-    @property
-    def by_name(self) -> Mapping[str, Interface]:
-        """All links by their name."""
-        return {one.name: one for one in self.interfaces}
 
 
 def observe(netlink: Netlink, *, settings: Iterable[str] = ()) -> Observation:
@@ -103,11 +66,6 @@ def observe(netlink: Netlink, *, settings: Iterable[str] = ()) -> Observation:
         strange=strange,
         geneve=tuple(_foreign_geneve(interfaces)),
     )
-
-
-def is_ours(interface: Interface) -> bool:
-    """Tell whether a device carries our mark."""
-    return interface.alias.split(" ")[0] == MARK
 
 
 def _links(

@@ -31,7 +31,7 @@ from ovs_geneve.kernel.objects import (
     Route,
     VrfLink,
 )
-from ovs_geneve.kernel.observe import Observation, is_ours
+from ovs_geneve.kernel.observation import Observation, is_ours
 from ovs_geneve.kernel.plan_filters import plan_filters
 from ovs_geneve.kernel.steps import Qdisc, Step, put, raised, remove
 

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from ovs_geneve.kernel.canonical import canonical_filter
 from ovs_geneve.kernel.codec_filters import kind_of
 from ovs_geneve.kernel.objects import FIRST_PREFERENCE, Filter, Flower, Fw, Goto, Match, MatchAll, Verdict
-from ovs_geneve.kernel.observe import Preference
+from ovs_geneve.kernel.observation import Preference
 from ovs_geneve.kernel.steps import Step, put, remove
 
 Key = tuple[str, bool, int, int, int]

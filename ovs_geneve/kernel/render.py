@@ -30,7 +30,7 @@ from ovs_geneve.kernel.objects import (
     Setting,
     VrfLink,
 )
-from ovs_geneve.kernel.observe import Observation, Preference
+from ovs_geneve.kernel.observation import Observation, Preference
 from ovs_geneve.kernel.plan import plan
 from ovs_geneve.kernel.steps import Qdisc, Step, StepObject, Verb
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ovs_geneve.kernel.objects import Filter, KernelObject, Link
-from ovs_geneve.kernel.observe import Preference
+from ovs_geneve.kernel.observation import Preference
 
 
 class Verb(Enum):

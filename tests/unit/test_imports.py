@@ -107,6 +107,7 @@ PURE = (
             "codec_options",
             "errors",
             "objects",
+            "observation",
             "plan",
             "plan_filters",
             "render",

@@ -23,7 +23,8 @@ from ovs_geneve.kernel.canonical import canonical
 from ovs_geneve.kernel.errors import InTheWay, KernelRefused
 from ovs_geneve.kernel.netlink import Netlink
 from ovs_geneve.kernel.objects import Encap, GeneveLink, KernelState, Route
-from ovs_geneve.kernel.observe import Observation, observe
+from ovs_geneve.kernel.observation import Observation
+from ovs_geneve.kernel.observe import observe
 from ovs_geneve.kernel.plan import plan
 from ovs_geneve.kernel.watch import Watch
 from tests import kernel_states

@@ -22,7 +22,7 @@ from ovs_geneve.kernel.objects import (
     Route,
     Setting,
 )
-from ovs_geneve.kernel.observe import Observation, Preference
+from ovs_geneve.kernel.observation import Observation, Preference
 from ovs_geneve.kernel.plan import without
 from ovs_geneve.kernel.plan_filters import replaceable
 from ovs_geneve.kernel.steps import Qdisc, Step, Verb
