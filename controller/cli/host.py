@@ -14,9 +14,10 @@ import httpx
 
 from controller.cli.client import Client, Refused
 from controller.errors import SetupError
+from controller.intent.model import HostKind
 from controller.joining import layout
 from controller.joining.carry_out import carry_out
-from controller.joining.facts import ControllerAddress, HostKind, Wish
+from controller.joining.facts import ControllerAddress, Wish
 from controller.joining.join import plan_join
 from controller.joining.leave import plan_leave
 from controller.joining.observe import Machine, observe, read_record

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from controller.errors import SetupError
+from controller.intent.model import HostKind
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.ovsdb.remote import OVSDB_PORT, Remote, Transport, parse_remote
 
@@ -20,13 +20,6 @@ MODULES = {
     "fixed": ("geneve", "bridge"),
 }
 "What the kernel of a host without Open vSwitch has to have, by how its tunnels are made."
-
-
-class HostKind(Enum):
-    """What carries the packets of a host."""
-
-    OVS = "ovs"
-    LINUX = "linux"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

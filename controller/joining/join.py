@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
+from controller.intent.model import HostKind
 from controller.joining import layout
-from controller.joining.facts import MODULES, HostKind, Joined, MachineFacts, OvsFacts, Wish
+from controller.joining.facts import MODULES, Joined, MachineFacts, OvsFacts, Wish
 from controller.joining.steps import Await, Awaited, Enrol, Plan, Refusal, Run, Step, Write
+from controller.southbound.facts import OLDEST_OVS
 from ovs_geneve.ovsdb.provision import OWNER_KEY
 
-OLDEST_OVS = (2, 13)
 COUNTS_NO_CORES = (3, 1, 0)
 "The Open vSwitch that must not start within 10 s of boot (lib/ovs-thread.c, count_cpu_cores; mended in 3.1.1)."
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import shlex
 
 from controller.errors import SetupError
-from controller.joining.facts import HostKind, Joined
+from controller.intent.model import HostKind
+from controller.joining.facts import Joined
 
 RECORD = "/etc/ovs-geneve/host.env"
 "What was joined, and the environment of the agent's unit."

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.intent.model import HostKind
 from controller.joining import layout
-from controller.joining.facts import HostKind, Joined, MachineFacts
+from controller.joining.facts import Joined, MachineFacts
 from controller.joining.join import remove_manager
 from controller.joining.steps import Await, Awaited, Dismiss, Plan, Refusal, Remove, Run, Step
 

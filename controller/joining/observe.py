@@ -19,6 +19,7 @@ from controller.joining import layout
 from controller.joining.facts import MODULES, Joined, MachineFacts, Manager, OvsFacts
 from controller.settings import LOCAL_OVSDB
 from ovs_geneve.errors import ConnectionLost, NotSupported
+from ovs_geneve.kernel.objects import MARK
 from ovs_geneve.ovsdb.client import OvsdbClient
 from ovs_geneve.ovsdb.operations import Select
 from ovs_geneve.ovsdb.provision import OWNER_KEY
@@ -163,7 +164,7 @@ def _port_holder() -> str:
 def _is_ours(device: Path) -> bool:
     alias = (device / "ifalias").read_text() if (device / "ifalias").exists() else ""
     # Open vSwitch's kernel tunnels are its vports'; its OVSDB is asked about those.
-    return alias.startswith("ovs-geneve") or device.name.startswith("genev_sys_")
+    return alias.startswith(MARK) or device.name.startswith("genev_sys_")
 
 
 def _is_bound(table: Path) -> bool:

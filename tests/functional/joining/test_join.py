@@ -11,9 +11,10 @@ import pytest
 
 from controller.cli.host import Rest
 from controller.errors import SetupError
+from controller.intent.model import HostKind
 from controller.joining import layout
 from controller.joining.carry_out import carry_out
-from controller.joining.facts import ControllerAddress, HostKind, MachineFacts, Wish
+from controller.joining.facts import ControllerAddress, MachineFacts, Wish
 from controller.joining.join import plan_join
 from controller.joining.leave import plan_leave
 from controller.joining.observe import Machine, observe, read_record

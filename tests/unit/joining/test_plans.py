@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import SetupError
+from controller.intent.model import HostKind
 from controller.joining import layout
 from controller.joining.facts import (
     ControllerAddress,
-    HostKind,
     Joined,
     MachineFacts,
     Manager,
