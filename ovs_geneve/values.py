@@ -67,3 +67,8 @@ def _within(field: str, value: int, most: int) -> int:
     if not 0 <= value <= most:
         raise EncodeError(field, f"{value} is not within 0 and {most} ({most:#x})")
     return value
+
+
+def mac_text(mac: int) -> str:
+    """Return a MAC as people and ip-link(8) write it, 02:00:00:00:00:01."""
+    return mac.to_bytes(6).hex(":")

@@ -46,7 +46,7 @@ from ovs_geneve.errors import DecodeError
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.ovsdb.operations import Input
 from ovs_geneve.ovsdb.schema import Value
-from ovs_geneve.values import option_class, option_type, vni
+from ovs_geneve.values import mac_text, option_class, option_type, vni
 
 TABLES: Mapping[Kind, str] = {
     Kind.HOST: "Host",
@@ -118,7 +118,7 @@ def _encode_spec(name: str, spec: Spec, row_of: Reference) -> dict[str, Input]:
         case PortSpec():
             return {
                 "network": row_of(Kind.NETWORK, spec.network),
-                "mac": spec.mac.to_bytes(6, "big").hex(":"),
+                "mac": mac_text(spec.mac),
                 "addresses": _encode_addresses(spec.addresses),
                 "interface_id": spec.interface_id,
                 "values": _encode_values(spec.values),

@@ -28,9 +28,10 @@ from controller.compiler.features.protocols import (
     UDP,
 )
 from controller.compiler.views import PortView
-from controller.linux.layout import FIRST, ipv4_text, ipv6_text, mac_text, mark_of
+from controller.linux.layout import FIRST, ipv4_text, ipv6_text, mark_of
 from controller.linux.views import LocalPort
 from ovs_geneve.kernel.objects import Action, Filter, Flower, Match, MatchAll, Protocol, SetMark, Verdict
+from ovs_geneve.values import mac_text
 
 NEXT_DEVICE = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
 "What a bridge does not pass on (IEEE 802.1Q, table 8-1)."

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from controller.compiler.dirty import ports_to_seat
 from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
-from controller.linux.dirty import networks_of_interfaces, networks_sharing, networks_touched, ports_to_seat
+from controller.linux.dirty import networks_of_interfaces, networks_sharing, networks_touched
 from controller.linux.part import HOST_PART, Interfaces, LinuxPart, network_part
 from controller.linux.produce import host_part_of, network_part_of
 from controller.linux.situation import LinuxSituation

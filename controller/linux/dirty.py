@@ -23,21 +23,13 @@ from controller.linux.part import Interfaces
 from controller.linux.situation import LinuxSituation
 
 
-def ports_to_seat(changes: Iterable[Change], old: Intent, new: Intent) -> Iterator[str]:
-    """Yield the ports that may have another seat after the changes."""
-    for change in changes:
-        if change.kind in (Kind.PORT, Kind.BINDING):
-            yield change.name
-        elif change.kind is Kind.HOST:
-            yield from old.ports_on(change.name)
-            yield from new.ports_on(change.name)
-
-
 def networks_touched(change: Change, old: Intent, new: Intent) -> Iterator[str]:
     """Yield the networks whose parts one changed object makes dirty, where ports sit apart."""
     match change.kind:
         case Kind.NETWORK:
             yield change.name
+        case Kind.PORT if old.host_of(change.name) is None and new.host_of(change.name) is None:
+            pass  # it is nowhere
         case Kind.PORT | Kind.POLICY | Kind.OPTION_POLICY | Kind.ROLLOUT:
             yield from _networks_of((change.old, change.new))
         case Kind.HOST:

@@ -33,13 +33,13 @@ from controller.linux.layout import (
     OURS,
     SENDER_MASK,
     TUNNELLED,
-    mac_text,
     mark_of,
 )
 from controller.linux.option_lists import Schema, lists_of, match_of
 from controller.linux.option_rules import OptionRule, packets_of_list, packets_of_sender, speaking_of_sender
 from controller.linux.views import LinuxNetwork, LocalPort
 from ovs_geneve.kernel.objects import Filter, Flower, Fw, Goto, Match, MatchAll, Protocol
+from ovs_geneve.values import mac_text
 
 _FROM_TUNNEL = OURS | TUNNELLED
 _LIST_BITS = 0xFFFF

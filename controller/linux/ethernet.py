@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.linux.layout import FIRST, alias_of, bridge_of, mac_text, tunnel_port_of
+from controller.linux.layout import FIRST, alias_of, bridge_of, tunnel_port_of
 from controller.linux.views import LinuxNetwork, addresses_of
 from ovs_geneve.kernel.objects import (
     Attachment,
@@ -24,6 +24,7 @@ from ovs_geneve.kernel.objects import (
     Setting,
     Verdict,
 )
+from ovs_geneve.values import mac_text
 
 _OUTSIDE = BridgePort(neigh_suppress=True)
 _WORKLOAD = BridgePort()

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 from controller.intent.model import Address, Tunables
-from controller.linux.layout import alias_of, bridge_of, fixed_arrival_of, fixed_tunnel_of, mac_text
+from controller.linux.layout import alias_of, bridge_of, fixed_arrival_of, fixed_tunnel_of
 from controller.linux.views import LinuxNetwork
 from ovs_geneve.kernel.objects import BridgePort, Fdb, GeneveLink, Link
+from ovs_geneve.values import mac_text
 
 Df = Literal["unset", "set", "inherit"]
 

@@ -25,6 +25,7 @@ In a network of IP, instead: workload ingress 0 ─► its own addresses only �
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from ovs_geneve.kernel.objects import FIRST_CHAIN, FIRST_PREFERENCE, LAST_PREFERENCE, MARK, Protocol
@@ -108,16 +109,13 @@ def preference_of(priority: int, protocol: Protocol, *, allow: bool) -> int:
     return 1 + len(_PLACES) * (2 * (TOP_PRIORITY - priority) + allow) + _PLACES[protocol]
 
 
-def mac_text(mac: int) -> str:
-    """Return a MAC as ip-link(8) writes it."""
-    return ":".join(f"{byte:02x}" for byte in mac.to_bytes(6))
-
-
+@lru_cache(1 << 16)
 def ipv4_text(address: int) -> str:
     """Return an IPv4 address."""
     return str(IPv4Address(address))
 
 
+@lru_cache(1 << 16)
 def ipv6_text(address: int) -> str:
     """Return an IPv6 address."""
     return str(IPv6Address(address))

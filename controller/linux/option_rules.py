@@ -19,9 +19,9 @@ from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
 from controller.intent.model import Direction, Object, OptionPolicySpec, PolicyAction, PortSpec
 from controller.intent.rules import PortRange
-from controller.linux.layout import mac_text
 from controller.linux.option_lists import Schema, Wanted, match_of, wanted_group
 from ovs_geneve.kernel.objects import Flower, Protocol
+from ovs_geneve.values import mac_text
 
 _PROTOCOLS: dict[int | None, Protocol] = {None: "all", IPV4: "ip", IPV6: "ipv6"}
 

@@ -16,21 +16,12 @@ from collections.abc import Iterable, Iterator
 
 from controller.intent.identity import IDENTITY
 from controller.intent.model import Address, HostSpec, Object
-from controller.linux.layout import (
-    BY_VNI,
-    FIRST,
-    LAST,
-    PEERS,
-    TUNNEL_DEVICE,
-    VNIS,
-    mac_text,
-    mark_of,
-    tunnel_port_of,
-)
+from controller.linux.layout import BY_VNI, FIRST, LAST, PEERS, TUNNEL_DEVICE, VNIS, mark_of, tunnel_port_of
 from controller.linux.option_lists import matches_of, wanted_identity
 from controller.linux.views import LinuxNetwork
 from ovs_geneve.geneve.probe import SENDER_MAC
 from ovs_geneve.kernel.objects import Action, Filter, Flower, Goto, MatchAll, Mirred, SetMark, Verdict
+from ovs_geneve.values import mac_text
 
 _DROP: tuple[Action, ...] = (Verdict(verdict="drop"),)
 

@@ -31,7 +31,6 @@ from controller.linux.layout import (
     fixed_tunnel_of,
     ipv4_text,
     ipv6_text,
-    mac_text,
     vrf_of,
 )
 from controller.linux.views import LinuxNetwork
@@ -52,6 +51,7 @@ from ovs_geneve.kernel.objects import (
     Verdict,
     VrfLink,
 )
+from ovs_geneve.values import mac_text
 
 IP_PORT = 16081
 "UDP port of tunnels that carry IP as it is: 6081 is that of the device for all other tunnels."

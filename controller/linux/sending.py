@@ -10,7 +10,7 @@ and remote host; what the kernel itself says has no MAC of a port and ends here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from controller.intent.model import Tunables
 from controller.linux.layout import (
@@ -21,10 +21,9 @@ from controller.linux.layout import (
     MAX_ACTIONS,
     REST,
     TUNNEL_DEVICE,
-    mac_text,
     tunnel_port_of,
 )
-from controller.linux.views import LinuxNetwork, LocalPort, RemoteHost
+from controller.linux.views import LinuxNetwork, LocalPort
 from ovs_geneve.kernel.objects import (
     Action,
     Filter,
@@ -36,22 +35,27 @@ from ovs_geneve.kernel.objects import (
     TunnelSet,
     Verdict,
 )
+from ovs_geneve.values import mac_text
 
 DEFAULT_TTL = 64
 
 _HOSTS_A_FILTER = (MAX_ACTIONS - 2) // 2
 
+_Tunnels = Mapping[tuple[int, int], TunnelSet]
+"By the keys of the local port and the remote host."
+
 
 def filters(network: LinuxNetwork) -> Iterator[Filter]:
     """Yield the egress filters of a network's tunnel port."""
     device = tunnel_port_of(network.view.vni)
+    tunnels = dict(_tunnels(network))
     yield from _destinations(device, network)
     for host in network.remote:
         for port in network.local:
-            actions = (SetMark(mark=0), _tunnel(network, port, host), Mirred(device=TUNNEL_DEVICE))
+            actions = (SetMark(mark=0), tunnels[port.view.key, host.key], Mirred(device=TUNNEL_DEVICE))
             yield _from(device, port, BY_HOST + host.key, FIRST, actions)
         yield _end(device, BY_HOST + host.key)
-    yield from _copies(device, network)
+    yield from _copies(device, network, tunnels)
 
 
 def _destinations(device: str, network: LinuxNetwork) -> Iterator[Filter]:
@@ -68,13 +72,13 @@ def _destinations(device: str, network: LinuxNetwork) -> Iterator[Filter]:
     yield Filter(device=device, egress=True, preference=LAST, match=MatchAll(), actions=(Goto(chain=FLOOD),))
 
 
-def _copies(device: str, network: LinuxNetwork) -> Iterator[Filter]:
+def _copies(device: str, network: LinuxNetwork, tunnels: _Tunnels) -> Iterator[Filter]:
     remote = network.remote
     for number, first in enumerate(range(0, len(remote), _HOSTS_A_FILTER)):
         for port in network.local:
             actions: list[Action] = [SetMark(mark=0)]
             for host in remote[first : first + _HOSTS_A_FILTER]:
-                actions += _tunnel(network, port, host), Mirred(device=TUNNEL_DEVICE, copy=True)
+                actions += tunnels[port.view.key, host.key], Mirred(device=TUNNEL_DEVICE, copy=True)
             actions.append(Verdict(verdict="continue"))
             yield _from(device, port, FLOOD, FIRST + number, tuple(actions))
     yield _end(device, FLOOD)
@@ -97,17 +101,21 @@ def _from(device: str, port: LocalPort, chain: int, preference: int, actions: tu
     )
 
 
-def _tunnel(network: LinuxNetwork, port: LocalPort, host: RemoteHost) -> TunnelSet:
+def _tunnels(network: LinuxNetwork) -> Iterator[tuple[tuple[int, int], TunnelSet]]:
     ttl, tos = numbers_of(network.tunables)
-    return TunnelSet(
-        vni=network.view.vni,
-        src=str(host.source),
-        dst=str(host.endpoint),
-        ttl=ttl,
-        tos=tos,
-        csum=network.tunables.csum,
-        options=port.options,
-    )
+    for host in network.remote:
+        source, endpoint = str(host.source), str(host.endpoint)
+        for port in network.local:
+            tunnel = TunnelSet(
+                vni=network.view.vni,
+                src=source,
+                dst=endpoint,
+                ttl=ttl,
+                tos=tos,
+                csum=network.tunables.csum,
+                options=port.options,
+            )
+            yield (port.view.key, host.key), tunnel
 
 
 def numbers_of(tunables: Tunables) -> tuple[int, int]:

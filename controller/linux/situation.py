@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.compiler.seats import Seat, Seats
-from controller.compiler.views import NetworkView, network_view
+from controller.compiler.views import NetworkView, PortView, network_view, port_view
 from controller.intent.intent import Intent
 from controller.intent.model import Change, HostKind, Kind, Object, PortSpec
 from controller.intent.mtu import Underlay, network_fit
@@ -27,6 +27,8 @@ class LinuxSituation:
     "By host."
     underlay: Underlay = field(default_factory=Underlay)
     _networks: dict[str, NetworkView] = field(default_factory=dict)
+    _ports: dict[str, PortView] = field(default_factory=dict)
+    "Of this intent: every host of a network asks for the same."
 
     def begin(self, intent: Intent) -> None:
         """Take an intent as the first one."""
@@ -34,11 +36,13 @@ class LinuxSituation:
         self.seats = Seats()
         self.underlay = Underlay.of(intent.hosts.values())
         self._networks.clear()
+        self._ports.clear()
         self.seat(intent.bindings)
 
     def move_on(self, intent: Intent, changes: Iterable[Change]) -> None:
         """Take the next intent."""
         self.intent = intent
+        self._ports.clear()
         kinds = {change.kind for change in changes}
         if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA, Kind.ROLLOUT)):
             self._networks.clear()
@@ -65,6 +69,14 @@ class LinuxSituation:
         view = self._networks.get(name)
         if view is None:
             view = self._networks[name] = network_view(self.intent, self.intent.networks[name])
+        return view
+
+    def port(self, name: str) -> PortView:
+        """Return a port, resolved."""
+        view = self._ports.get(name)
+        if view is None:
+            port = self.intent.ports[name]
+            view = self._ports[name] = port_view(self.intent, port, self.network(port.spec.network))
         return view
 
     def mtu(self, network: str) -> int | None:

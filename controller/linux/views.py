@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.compiler.situation import reachable
-from controller.compiler.views import NetworkView, PortView, port_view
+from controller.compiler.views import NetworkView, PortView
 from controller.intent.identity import LAYOUT
 from controller.intent.model import Address, HostKind, HostSpec, Object, Payload, Tunables
 from controller.linux.layout import DEVICE_MTU, ipv4_text, ipv6_text
@@ -112,14 +112,14 @@ def _local_ports(
         if refusal is not None:
             problems.append(Problem(subject=port.id, reason=refusal))
         elif interface is not None:
-            seen = port_view(intent, port, view)
+            seen = situation.port(name)
             yield LocalPort(
                 name=name, interface=interface, group=port.spec.group, view=seen, options=_options(view, seen)
             )
 
 
 def _remote_hosts(own: Object[HostSpec], network: str, situation: LinuxSituation) -> Iterator[RemoteHost]:
-    intent, view = situation.intent, situation.network(network)
+    intent = situation.intent
     families = frozenset(one.version for one in own.spec.endpoints)
     only_linux = intent.networks[network].spec.payload is Payload.IP
     seats = situation.seats.hosts_of(network)
@@ -131,7 +131,7 @@ def _remote_hosts(own: Object[HostSpec], network: str, situation: LinuxSituation
                 source=own_endpoint(own.spec.endpoints, endpoint),
                 endpoint=endpoint,
                 arrives_from=_other_way(own.spec.endpoints, host.spec.endpoints, endpoint),
-                ports=tuple(port_view(intent, intent.ports[port], view) for port in sorted(seats[host.name])),
+                ports=tuple(map(situation.port, sorted(seats[host.name]))),
             )
 
 

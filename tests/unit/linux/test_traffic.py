@@ -12,8 +12,8 @@ import pytest
 from controller.intent.model import PortSpec
 from controller.intent.rules import PortRange
 from controller.linux.compile import parts_of
-from controller.linux.layout import mac_text
 from ovs_geneve.kernel.objects import joined
+from ovs_geneve.values import mac_text
 from tests.builders import bind, group, group_policy, host, network, port, put, schema
 from tests.unit.compiler.test_group_decisions import GROUPS, random_intent, said
 from tests.unit.compiler.test_group_decisions import Packet as Question
