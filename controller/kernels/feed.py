@@ -19,6 +19,8 @@ class Feed:
         self._wake = asyncio.Event()
         self._pending: list[tuple[int, int]] = []
         "Generation and revision of changes that are not acknowledged, oldest first."
+        self._sent = 0
+        "The generation that an agent was told last: of later ones the oldest revision is enough."
         self._acknowledged = False
         self._closed = False
         self.generation = 0
@@ -34,6 +36,7 @@ class Feed:
         """Begin with another agent."""
         self._turn += 1
         self._dirty.clear()
+        self._sent = self.generation
         self.is_open = True
         self._wake.set()
 
@@ -52,6 +55,8 @@ class Feed:
     def changed(self, parts: Iterable[str], revision: int) -> None:
         """Take note that parts are others now."""
         self.generation += 1
+        if self._pending and self._pending[-1][0] > self._sent:
+            _, revision = self._pending.pop()
         self._pending.append((self.generation, revision))
         self._dirty.update(parts)
         self._wake.set()
@@ -69,6 +74,7 @@ class Feed:
             self._wake.set()
             return None
         parts, self._dirty = frozenset(self._dirty), set()
+        self._sent = self.generation
         return parts
 
     def acknowledge(self, generation: int) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from controller.errors import Conflict, NotFound
 from controller.intent.intent import Intent
-from controller.intent.model import CapabilitySpec, Change, HostKind
+from controller.intent.model import CapabilitySpec, Change, HostKind, Kind, TunnelStyle
 from controller.kernels.feed import Feed
 from controller.kernels.report import AgentReport, HostKernel, KernelProblem
 from controller.linux.compile import HostChanges, LinuxCompiler
@@ -53,11 +53,16 @@ class LinuxHosts:
 
     def intent_changed(self, intent: Intent, changes: Sequence[Change]) -> None:
         """Follow the intent."""
+        hosts = [change.name for change in changes if change.kind is Kind.HOST]
+        for host in hosts:
+            if host in intent.linux_hosts:
+                self._feeds.setdefault(host, Feed())
         self._feed(self.compiler.update(intent, changes), intent.revision)
-        for host in [host for host in self._feeds if host not in intent.linux_hosts]:
-            self._feeds.pop(host).close()
-            self._reports.pop(host, None)
-            self._plugged.drop(host)
+        for host in hosts:
+            if host in self._feeds and host not in intent.linux_hosts:
+                self._feeds.pop(host).close()
+                self._reports.pop(host, None)
+                self._plugged.drop(host)
 
     def kernel(self, host: str) -> HostKernel:
         """Return what a host's kernel should hold. Raises NotFound, or Conflict for one with Open vSwitch."""
@@ -147,7 +152,7 @@ class LinuxHosts:
             max_options=_OPTIONS,
             # An external device hands packets with any option to filters; one of a fixed VNI drops those whose C bit
             # is set (drivers/net/geneve.c: geneve_rx).
-            critical=held.spec.tunnels.value == "metadata",
+            critical=held.spec.tunnels is TunnelStyle.METADATA,
             lacks=tuple(sorted(set(report.lacks))),
         )
 
@@ -162,9 +167,6 @@ class LinuxHosts:
         return self._feeds.setdefault(host, Feed())
 
     def _feed(self, changes: HostChanges, revision: int) -> None:
-        intent = self.compiler.intent
-        for host in intent.linux_hosts:
-            self._feeds.setdefault(host, Feed())
         for host, parts in changes.items():
             feed = self._feeds.get(host)
             if feed is not None:
