@@ -149,11 +149,10 @@ def _one_of_each(intent: Intent, new: AnyObject) -> Iterator[tuple[Object[PortSp
 
 
 def _on_linux_hosts(intent: Intent, network: str) -> Iterator[tuple[Object[PortSpec], str]]:
-    there = [(name, host) for host in sorted(intent.linux_hosts) for name in sorted(intent.ports_on(host))]
-    for name, host in there:
-        port = intent.ports.get(name)
-        if port is not None and port.spec.network == network:
-            yield port, host
+    linux = intent.linux_hosts
+    there = ((intent.host_of(name), name) for name in intent.ports_of(network))
+    for host, name in sorted((host, name) for host, name in there if host is not None and host in linux):
+        yield intent.ports[name], host
 
 
 def _network_of(held: AnyObject) -> str:
