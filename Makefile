@@ -54,7 +54,7 @@ test-system: setup ## Real packets in network namespaces; needs root
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-kernel: setup bench-packages ## GENEVE in the kernel, here or in a guest; leaves benchmarks/results/kernel.json
+bench-kernel: setup bench-packages ## GENEVE in the kernel, where that has the modules; leaves benchmarks/results/kernel.json
 	@$(SUDO) $(BIN)/python -m benchmarks kernel
 
 bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify kernel)
