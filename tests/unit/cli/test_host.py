@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from controller.cli import host as command
 from controller.cli.main import main
 from controller.errors import SetupError
-from controller.joining.facts import HostKind, Joined, MachineFacts, OvsFacts
+from controller.intent.model import HostKind
+from controller.joining.facts import Joined, MachineFacts, OvsFacts
 
 FACTS = MachineFacts(
     ovs=OvsFacts(version="3.4.1", system_id="0b2d"), source="192.0.2.11", systemd=False, kernel="6.1.0"
