@@ -20,6 +20,7 @@ _COMMANDS = {
     "get": "controller.cli.objects",
     "host": "controller.cli.host",
     "lab": "controller.cli.lab",
+    "render": "controller.cli.render",
     "status": "controller.cli.objects",
     "verify": "controller.cli.verify",
 }

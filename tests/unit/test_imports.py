@@ -111,6 +111,7 @@ PURE = (
             "plan",
             "plan_filters",
             "render",
+            "render_files",
             "render_filters",
             "steps",
             "wire",

@@ -8,7 +8,7 @@ from pathlib import Path
 from controller.intent.model import HostKind, TunnelStyle
 from controller.intent.needs import Need, lacked_by
 
-PAGE = Path(__file__).parents[2] / "docs" / "linux-hosts.md"
+PAGE = Path(__file__).parents[3] / "docs" / "linux-hosts.md"
 
 
 def table() -> list[str]:
