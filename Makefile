@@ -14,9 +14,14 @@ DEBIAN := openvswitch-switch openvswitch-common iproute2 iputils-ping util-linux
 # What only benchmarks run. For a comparison with OVN there must be more, and $OVN_BENCH: ethtool ovn-central ovn-host.
 BENCH_DEBIAN := iperf3
 
+# What checks the Vagrant lab, and what boots it without a public box.
+VAGRANT_CHECK_DEBIAN := vagrant vagrant-libvirt shellcheck
+VAGRANT_DEBIAN := $(VAGRANT_CHECK_DEBIAN) libvirt-daemon-system libvirt-clients dnsmasq-base iptables qemu-system-x86 \
+	qemu-utils mmdebstrap e2fsprogs rsync
+
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test check test-unit test-functional test-system test-vm bench setup packages bench-packages \
-	format clean
+.PHONY: help demo lab lab-down test check test-unit test-functional test-system test-vm bench bench-kernel setup packages \
+	bench-packages format clean deb vagrant-check vagrant-local vagrant-check-packages vagrant-packages
 
 help: ## Show this
 	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,7 +35,7 @@ lab: setup ## Leave a lab running beside a controller and say what to try (lab-d
 lab-down: setup ## End the lab and its controller
 	$(SUDO) $(BIN)/ovs-geneve lab down
 
-test: check test-functional test-system test-vm ## Everything, in this order
+test: check vagrant-check test-functional test-system test-vm ## Everything, in this order
 
 check: $(VENV)/ready ## Format, lint, types, unit tests: no root, no Open vSwitch
 	$(BIN)/ruff format --check .
@@ -53,8 +58,20 @@ test-vm: setup ## The kernel's datapath, in guests where this kernel has none; l
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify)
+bench-kernel: setup bench-packages ## GENEVE in the kernel, here or in a guest; leaves benchmarks/results/kernel.json
+	@$(SUDO) $(BIN)/python -m benchmarks kernel
+
+bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify kernel)
 	@$(SUDO) $(BIN)/python -m benchmarks.$*
+
+deb: $(VENV)/ready ## dist/ovs-geneve_VERSION_ARCH.deb, for hosts with the Python of this machine's distribution
+	PIP_PYTHON=$(BIN)/python packaging/deb.sh
+
+vagrant-check: vagrant-check-packages ## The Vagrantfile, scripts and units, without a machine: seconds
+	vagrant/check.sh
+
+vagrant-local: setup vagrant-packages deb ## Boot the Vagrant lab on a box of Debian packages and prove it: half an hour without KVM; MACHINES="controller hv1" for some
+	$(SUDO) vagrant/local.sh $(MACHINES)
 
 format: $(VENV)/ready ## Format the sources
 	$(BIN)/ruff format .
@@ -64,7 +81,9 @@ setup: packages $(VENV)/ready
 
 packages: WANTED = $(DEBIAN)
 bench-packages: WANTED = $(BENCH_DEBIAN)
-packages bench-packages:
+vagrant-check-packages: WANTED = $(VAGRANT_CHECK_DEBIAN)
+vagrant-packages: WANTED = $(VAGRANT_DEBIAN)
+packages bench-packages vagrant-check-packages vagrant-packages:
 	@missing=$$(for p in $(WANTED); do \
 		dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
 	if [ -n "$$missing" ]; then \

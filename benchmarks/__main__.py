@@ -30,6 +30,7 @@ NAMES = (
     "dataplane",
     "groups",
     "verify",
+    "kernel",
 )
 RESULTS = Path(__file__).parent / "results"
 

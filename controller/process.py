@@ -86,6 +86,7 @@ class ControllerProcess:
         self._events = events
         self.reconciler = reconciler
         self.prober = prober
+        self.linux = reconciler.linux
 
     @property
     def intent(self) -> Intent:
@@ -231,7 +232,7 @@ async def _fabric(
     stack.push_async_callback(switches.close)
     hosts = make_hosts(settings, switches)
     binder = Binder(lambda: service.intent, service.submit)
-    reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later)
+    reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later, secrets.token_hex(4))
     hosts.events = reconciler
     packets = PacketExchange()
     apps.add(GeneveApp, switches=reconciler, packets=packets)
@@ -283,6 +284,8 @@ def _share_hosts(
         return Progress(acknowledged=service.intent.revision, behind=frozenset(behind))
 
     def served_elsewhere(host: str) -> bool:
+        if host in service.intent.linux_hosts:
+            return not reconciler.linux.hears(host)
         return host not in keeper.served and keeper.holder_of(host) is not None
 
     keeper.progress = progress
@@ -324,13 +327,18 @@ def _connect(
     service.on_change = changed
     reconciler.on_progress = progressed
     reconciler.on_host = recorder.look_again
+    recorder.linux = reconciler.linux.capability
+    reconciler.linux.on_host = recorder.look_again
+    reconciler.linux.on_progress = peers_changed
     reconciler.records_hosts = True
     if keeper is not None:
         keeper.on_peers = peers_changed
 
 
 def _revisions(intent: Intent) -> dict[str, int]:
-    return {name: host.revision for name, host in intent.hosts.items()}
+    """Return the hosts that controllers share out: those with bridges."""
+    linux = intent.linux_hosts
+    return {name: host.revision for name, host in intent.hosts.items() if name not in linux}
 
 
 async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:
@@ -366,6 +374,8 @@ def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Conf
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+    if settings.rest_cert is not None and settings.rest_key is not None:
+        config.ssl_certfile, config.ssl_keyfile = str(settings.rest_cert), str(settings.rest_key)
     if settings.rest.startswith("unix:"):
         config.uds = settings.rest.removeprefix("unix:")
     else:

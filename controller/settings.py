@@ -32,6 +32,10 @@ class Settings:
     "Where that host's OVSDB is dialled, whatever is declared for it."
     rest: str = "127.0.0.1:6680"
     "ADDRESS:PORT of the REST API, or unix:PATH."
+    rest_cert: Path | None = None
+    "The certificate of REST, its chain after it: with it REST is https."
+    rest_key: Path | None = None
+    "The certificate's key."
     ovsdb: str | None = None
     'Where hosts call in: a passive remote such as "ptcp:6640:127.0.0.1"; besides the Unix socket that is always there.'
     openflow: str | None = None
@@ -52,6 +56,8 @@ class Settings:
             )
         if self.host is not None and self.store is None:
             raise SetupError("one host alone needs a store that other controllers share", "give --store")
+        if (self.rest_cert is None) is not (self.rest_key is None):
+            raise SetupError("a certificate and its key go together", "give --rest-cert and --rest-key")
         _check_remotes(self.store, "--store", passive=False)
         _check_remotes(self.store_listen, "--store-listen", passive=True)
         _check_remotes(self.local_ovsdb, "--local-ovsdb", passive=False)

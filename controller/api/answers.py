@@ -56,6 +56,13 @@ class FindingView(Struct, kw_only=True, omit_defaults=True):
     field: Annotated[str, Meta(description="The field it is about, if it is about one.")] = ""
 
 
+class InabilityView(Struct):
+    """Something that a host cannot do: what needs it is refused for its ports."""
+
+    need: Annotated[str, Meta(examples=["stateful policies"])]
+    reason: str
+
+
 class StatusView(Struct, kw_only=True, omit_defaults=True):
     """What the controller knows of an object; which members there are depends on the kind."""
 
@@ -81,7 +88,9 @@ class StatusView(Struct, kw_only=True, omit_defaults=True):
     counters: CountersView | UnsetType = UNSET
     "Of a policy that is got by name: what its flows counted."
     capabilities: CapabilitiesView | UnsetType | None = UNSET
-    "Of a host: what it can do; null until its bridge was read."
+    "Of a host: what it can do; null until its bridge was read, or its agent reported."
+    cannot: list[InabilityView] | UnsetType = UNSET
+    "Of a host: what it cannot do, by its kind, its tunnels and its kernel."
 
 
 D = TypeVar("D")

@@ -13,6 +13,7 @@ from controller.intent.commands import Delete, Put
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
+from controller.kernels.hosts import LinuxHosts
 from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
@@ -24,6 +25,7 @@ class Controller(Protocol):
 
     version: str
     prober: Prober
+    linux: LinuxHosts
 
     @property
     def intent(self) -> Intent:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import singledispatch
 from ipaddress import ip_address
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from controller.api.option_values import (
     checked,
@@ -53,11 +54,13 @@ from controller.intent.model import (
     OptionDirection,
     OptionPolicySpec,
     OptionSchemaSpec,
+    Payload,
     PolicySpec,
     PortSpec,
     Spec,
     TargetSpec,
     Tunables,
+    TunnelStyle,
 )
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.geneve.field_names import Names
@@ -84,7 +87,8 @@ def _(document: HostDocument, name: str, intent: Intent) -> HostSpec:
         ),
         bridge=document.bridge,
         datapath=DatapathChoice(document.datapath),
-        tunables=Tunables(csum=tunnel.csum, ttl=tunnel.ttl, tos=tunnel.tos, df_default=tunnel.df_default),
+        tunables=Tunables(**structs.asdict(tunnel)),
+        tunnels=TunnelStyle(document.tunnels),
         underlay_mtu=document.underlay_mtu,
     )
 
@@ -99,6 +103,7 @@ def _(document: NetworkDocument, name: str, intent: Intent) -> NetworkSpec:
         mtu=document.mtu,
         inner_vlan=InnerVlan(document.inner_vlan),
         target=None if document.target is None else _target(document.target),
+        payload=Payload(document.payload),
     )
 
 
@@ -167,17 +172,16 @@ def _rendered(spec: Spec, labels: dict[str, str], intent: Intent) -> Document:
 
 @_rendered.register
 def _(spec: HostSpec, labels: dict[str, str], intent: Intent) -> HostDocument:
-    tunables = spec.tunables
     return HostDocument(
         labels=labels,
+        kind=spec.kind.value,
         ovsdb=spec.ovsdb,
         system_id=spec.system_id,
         endpoints=[EndpointDocument(str(address)) for address in spec.endpoints],
         bridge=spec.bridge,
         datapath=spec.datapath.value,
-        tunnel=TunnelDocument(
-            csum=tunables.csum, ttl=tunables.ttl, tos=tunables.tos, df_default=tunables.df_default
-        ),
+        tunnel=TunnelDocument(**asdict(spec.tunables)),
+        tunnels=spec.tunnels.value,
         underlay_mtu=spec.underlay_mtu,
     )
 
@@ -192,6 +196,7 @@ def _(spec: NetworkSpec, labels: dict[str, str], intent: Intent) -> NetworkDocum
         values=values,
         mtu=spec.mtu,
         inner_vlan=spec.inner_vlan.value,
+        payload=spec.payload.value,
         target=None if spec.target is None else _target_document(spec.target),
     )
 

@@ -70,14 +70,21 @@ class ForeignMapView(Struct, kw_only=True, rename={"class_": "class"}):
 
 
 class CapabilitiesView(Struct, kw_only=True):
-    """What a host can do, as its bridge and database told."""
+    """What a host can do, as its bridge and database told, or its agent."""
 
     ovs_version: str
-    datapath: Annotated[str, Meta(examples=["system", "netdev"])]
+    datapath: Annotated[str, Meta(examples=["system", "netdev", "linux"])]
     kernel: Annotated[str, Meta(description='Its release; "" where nobody tells: OVSDB does not.')]
     max_option_bytes: Annotated[int, Meta(description="Data of all mapped options together.")]
     max_options: int
     critical: Annotated[bool, Meta(description="It takes critical options that are declared.")]
     foreign: Annotated[
         list[ForeignMapView], Meta(description="Options that somebody else mapped; left alone.")
+    ]
+    lacks: Annotated[
+        list[str],
+        Meta(
+            description="Kernel modules that a host of kind linux needs and has not.",
+            examples=[["act_tunnel_key"]],
+        ),
     ]

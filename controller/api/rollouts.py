@@ -87,6 +87,7 @@ def capabilities_view(intent: Intent, host: str) -> CapabilitiesView | None:
             )
             for one in spec.foreign
         ],
+        lacks=list(spec.lacks),
     )
 
 

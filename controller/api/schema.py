@@ -35,18 +35,41 @@ class EndpointDocument(Struct, forbid_unknown_fields=True):
 
 
 class TunnelDocument(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Outer header settings of a host's GENEVE vport."""
+    """Outer header settings of a host's GENEVE vport or devices."""
 
     csum: bool = True
-    ttl: int | Literal["inherit"] | None = None
-    tos: int | Literal["inherit"] | None = None
+    ttl: Annotated[
+        int | Literal["inherit"] | None,
+        Meta(description="Null: the system's default. Linux hosts inherit with fixed tunnels only."),
+    ] = None
+    tos: Annotated[
+        int | Literal["inherit"] | None, Meta(description="Linux hosts inherit with fixed tunnels only.")
+    ] = None
     df_default: bool = True
+    df_inherit: Annotated[
+        bool, Meta(description="DF as the inner packet has it; Linux hosts with fixed tunnels only.")
+    ] = False
+    udp6_zero_csum: Annotated[
+        bool, Meta(description="Takes packets over IPv6 without UDP checksum; Linux hosts only.")
+    ] = True
 
 
 class HostDocument(_Document, kw_only=True):
     """A machine that takes part in the overlay."""
 
-    kind: Literal["ovs"] = "ovs"
+    kind: Annotated[
+        Literal["ovs", "linux"],
+        Meta(
+            description="linux: without Open vSwitch, kept by `ovs-geneve agent`; then ovsdb, system_id, bridge and "
+            "datapath are not set. A host's kind stays what it is."
+        ),
+    ] = "ovs"
+    tunnels: Annotated[
+        Literal["metadata", "fixed"],
+        Meta(
+            description="Linux hosts: one geneve device for all, or one a network and peer, without options."
+        ),
+    ] = "metadata"
     ovsdb: Annotated[
         str | None,
         Meta(description="Where to dial its OVSDB; null when it calls in.", examples=["tcp:192.0.2.11:6640"]),
@@ -91,6 +114,13 @@ class NetworkDocument(_Document, kw_only=True):
     inner_vlan: Annotated[
         Literal["forbid", "strip"], Meta(description="What becomes of a VLAN tag on what a port sends.")
     ] = "forbid"
+    payload: Annotated[
+        Literal["ethernet", "ip"],
+        Meta(
+            description="ip: packets without Ethernet, options, groups and policies, between Linux hosts only; "
+            "its ports have addresses. It stays what it is."
+        ),
+    ] = "ethernet"
     target: Annotated[
         TargetDocument | None,
         Meta(

@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 
-from controller.api import handlers, problems
+from controller.api import handlers, linux_hosts, problems
 from controller.api.apply import apply
 from controller.api.backend import Controller
 from controller.api.probes import Probes
@@ -43,6 +43,8 @@ def create_app(backend: Controller) -> Litestar:
             handlers.option_profiles,
             handlers.option_profile,
             Probes,
+            linux_hosts.kernel,
+            linux_hosts.report,
             handlers.tunnels,
             handlers.status,
             handlers.events,

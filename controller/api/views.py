@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import combinations
+from typing import cast
 
 from msgspec import UNSET
 
@@ -19,6 +20,7 @@ from controller.api.answers import (
     EventListView,
     EventView,
     FindingView,
+    InabilityView,
     ObjectView,
     ProfileListView,
     ProfileOptionView,
@@ -48,7 +50,8 @@ from controller.intent.model import (
     OptionSchemaSpec,
     PortSpec,
 )
-from controller.intent.mtu import OVERHEAD, options_length
+from controller.intent.mtu import OVERHEAD, added_length
+from controller.intent.needs import lacks
 from ovs_geneve.geneve.lint import Finding, lint, lint_set
 from ovs_geneve.geneve.profiles import Profile, profiles
 
@@ -110,7 +113,7 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
         case NetworkSpec(options=options):
             view.mtu = controller.network_mtu(held.name)
             layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
-            view.overhead = OVERHEAD[4] + options_length(controller.intent, held.name, options)
+            view.overhead = OVERHEAD[4] + added_length(controller.intent, held.name, held.spec)
             view.lint = _findings(lint_set(layouts))
             view.rollouts = rollout_states(controller.intent, held.name)
         case OptionSchemaSpec(layout=layout, slot=slot):
@@ -119,6 +122,8 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
             view.lint = _findings(lint(layout))
         case HostSpec():
             view.capabilities = capabilities_view(controller.intent, held.name)
+            unable = lacks(controller.intent, cast("Object[HostSpec]", held))
+            view.cannot = [InabilityView(need.value, reason) for need, reason in unable.items()]
             view.ovs_version = controller.report(held.name).ovs_version
             view.guarded = controller.guards(held.name)
             progress = controller.progress(held.name)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ class Refused(click.ClickException):
 
 
 class Client:
-    """One controller, at ADDRESS:PORT or unix:PATH."""
+    """One controller, at ADDRESS:PORT, http(s)://ADDRESS:PORT or unix:PATH."""
 
     def __init__(self, server: str) -> None:
         self.server = server
@@ -47,9 +48,16 @@ class Client:
             transport = httpx.HTTPTransport(uds=path)
             self._http = httpx.Client(transport=transport, base_url="http://controller", timeout=310)
         else:
-            self._http = httpx.Client(base_url=f"http://{server.removeprefix('http://')}", timeout=310)
+            base = server if server.startswith(("http://", "https://")) else f"http://{server}"
+            # SSL_CERT_FILE names the certificates of who signed the controller's.
+            verify = ssl.create_default_context() if base.startswith("https:") else True
+            self._http = httpx.Client(base_url=base, timeout=310, verify=verify)
         if context := click.get_current_context(silent=True):
-            context.call_on_close(self._http.close)
+            context.call_on_close(self.close)
+
+    def close(self) -> None:
+        """End its connections; a command's own client is closed with the command."""
+        self._http.close()
 
     def get(self, path: str, **query: str) -> Any:
         """GET a path under /v1."""
@@ -71,6 +79,10 @@ class Client:
     ) -> httpx.Response:
         """POST a document, many of them, or nothing."""
         return self._ask("POST", path, document=document, query=query)
+
+    def put(self, path: str, document: Mapping[str, Any]) -> Any:
+        """PUT a document and return the object."""
+        return self._ask("PUT", path, document=document, query={}).json()
 
     def delete(self, path: str, **query: str) -> None:
         """DELETE an object."""
@@ -112,5 +124,5 @@ def server_option(command: Callable[..., None]) -> Callable[..., None]:
         envvar="OVS_GENEVE_SERVER",
         default=DEFAULT_SERVER,
         show_default=True,
-        help="ADDRESS:PORT or unix:PATH of the controller.",
+        help="ADDRESS:PORT, https://ADDRESS:PORT or unix:PATH of the controller.",
     )(command)

@@ -47,6 +47,14 @@ _DEFAULT_REST = "127.0.0.1:6680"
     "--rest",
     help=f"ADDRESS:PORT of REST, or unix:PATH.  [default: {_DEFAULT_REST}; with --host unix:STATE/rest.sock]",
 )
+@click.option(
+    "--rest-cert",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Certificate of REST, which is https then; needs --rest-key.",
+)
+@click.option(
+    "--rest-key", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its private key."
+)
 @click.option("--ovsdb", help="Where hosts call in, such as ptcp:6640:127.0.0.1, besides STATE/ovsdb.sock.")
 @click.option("--openflow", help="ADDRESS:PORT where bridges of other machines dial, such as 192.0.2.1:6653.")
 @click.option(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import click
 
 _COMMANDS = {
+    "agent": "controller.cli.agent",
     "apply": "controller.cli.objects",
     "controller": "controller.cli.controller",
     "debug": "controller.cli.debug",
@@ -17,6 +18,7 @@ _COMMANDS = {
     "dissector": "controller.cli.dissector",
     "events": "controller.cli.events",
     "get": "controller.cli.objects",
+    "host": "controller.cli.host",
     "lab": "controller.cli.lab",
     "status": "controller.cli.objects",
     "verify": "controller.cli.verify",

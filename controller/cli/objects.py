@@ -22,6 +22,9 @@ _REQUEST_BYTES = 200_000
 
 ACCEPTED = 202
 
+_OF_OTHER_KIND = {"ovs": ("tunnels",), "linux": ("bridge", "datapath")}
+"Settings by kind of host that mean nothing there."
+
 
 @click.command("apply")
 @click.option("-f", "--file", "source", type=click.File(), required=True, help="YAML documents; - for stdin.")
@@ -116,10 +119,10 @@ def status(server: str) -> None:
     counts = ", ".join(f"{count} {kind}" for kind, count in view["objects"].items())
     click.echo(f"ovs-geneve {view['version']}, revision {view['revision']}: {counts}")
     rows = [
-        (name, host["ovs_version"], _options(host), _flows(host), _conditions(host))
+        (name, _system(host), _options(host), _flows(host), _conditions(host))
         for name, host in view["hosts"].items()
     ]
-    _print(("HOST", "OVS", "OPTIONS", "FLOWS", "STATUS"), rows)
+    _print(("HOST", "SYSTEM", "OPTIONS", "FLOWS", "STATUS"), rows)
     work = view["work"]
     click.echo(
         f"last change: revision {work['last_revision']}, {work['last_parts']} parts compiled, "
@@ -149,10 +152,15 @@ def _object_row(item: Mapping[str, Any]) -> tuple[str, ...]:
     said = {
         key: value
         for key, value in item["spec"].items()
-        if value not in (None, "", [], {}) and key != "labels"
+        if value not in (None, "", [], {}) and key not in _unsaid(item["spec"])
     }
     spec = ", ".join(f"{key}={_short(value)}" for key, value in said.items())
     return item["name"], spec, _conditions(item["status"]), str(item["revision"])
+
+
+def _unsaid(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Return the keys that are not shown: labels, and what means nothing for a host of its kind."""
+    return frozenset(("labels", *_OF_OTHER_KIND.get(spec.get("kind", ""), ())))
 
 
 def _tunnel_row(item: Mapping[str, Any]) -> tuple[str, ...]:
@@ -183,6 +191,14 @@ def _options(host: Mapping[str, Any]) -> str:
         return "not told"
     foreign = f", {len(told['foreign'])} of others" if told["foreign"] else ""
     return f"{told['max_option_bytes']} B, {told['datapath']}{foreign}"
+
+
+def _system(host: Mapping[str, Any]) -> str:
+    """Say what forwards packets on a host: a version of Open vSwitch, or the release of a kernel without it."""
+    told = host.get("capabilities")
+    if told and told["datapath"] == "linux":
+        return f"Linux {told['kernel']}"
+    return str(host["ovs_version"])
 
 
 def _flows(host: Mapping[str, Any]) -> str:

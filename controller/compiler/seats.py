@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
 from controller.intent.intent import Intent
+from controller.intent.model import Payload
 
 _NOBODY: Mapping[str, Set[str]] = {}
 
@@ -72,4 +73,7 @@ def _seat(port: str, intent: Intent) -> Seat | None:
     host = intent.host_of(port)
     if declared is None or host is None or host not in intent.hosts:
         return None
+    network = intent.networks.get(declared.spec.network)
+    if network is not None and network.spec.payload is Payload.IP and host not in intent.linux_hosts:
+        return None  # admission binds none there: bridges carry Ethernet
     return Seat(declared.spec.network, host)

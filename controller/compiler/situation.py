@@ -29,6 +29,8 @@ class Situation:
     _buckets: dict[tuple[str, frozenset[int]], EncodedBucket | None] = field(default_factory=dict)
     _families: dict[str, frozenset[int]] = field(default_factory=dict)
     _remote_layers: dict[str, frozenset[Layer]] = field(default_factory=dict)
+    _linux: frozenset[str] = frozenset()
+    "Hosts without bridges of ours: peers, nothing to program here."
 
     def move_on(self, intent: Intent, changes: Iterable[Change]) -> None:
         """Take the next intent."""
@@ -37,6 +39,7 @@ class Situation:
         if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA, Kind.ROLLOUT)):
             self._networks.clear()
         if Kind.HOST in kinds:
+            self._linux = frozenset(intent.linux_hosts)
             self._families.clear()
             self._endpoints.clear()
             self._buckets.clear()
@@ -53,13 +56,14 @@ class Situation:
             self._remote_layers.pop(network, None)
 
     def serves(self, host: str) -> bool:
-        """Tell whether a host is ours to program."""
-        return self.served is None or host in self.served
+        """Tell whether a host has a bridge that is ours to program."""
+        return (self.served is None or host in self.served) and host not in self._linux
 
     def served_hosts_of(self, network: str) -> Set[str]:
-        """Return the hosts of a network that are ours to program."""
+        """Return the hosts of a network whose bridges are ours to program."""
         hosts = self.seats.hosts_of(network).keys()
-        return hosts if self.served is None else hosts & self.served
+        ours = hosts if self.served is None else hosts & self.served
+        return ours - self._linux if self._linux else ours
 
     def network(self, name: str) -> NetworkView:
         """Return a network, resolved."""

@@ -17,6 +17,7 @@ from typing import assert_never
 from controller.errors import Invalid, NotFound, PreconditionRequired, StaleRevision
 from controller.intent.allocate import next_key
 from controller.intent.checks import (
+    abilities,
     groups,
     hosts,
     networks,
@@ -179,6 +180,7 @@ def _put(intent: Intent, command: Put, require_match: bool) -> Decision:
         revision=intent.revision + 1,
         labels=labels,
     )
+    abilities.check_change(intent, held, new)
     more = companions(intent, held, new)
     return Decision(changes=(*more, _change(held, new)), result=new, created=held is None)
 
@@ -202,6 +204,7 @@ def _bind(intent: Intent, command: Bind) -> Decision:
     spec = BindingSpec(host=command.host)
     if held is not None and held.spec == spec:
         return Decision(result=held)
+    abilities.check_bind(intent, command.host, port)
     new: AnyObject = Object(
         kind=Kind.BINDING, name=command.port, key=port.key, spec=spec, revision=intent.revision + 1
     )

@@ -25,6 +25,7 @@ from controller.intent.model import (
     Change,
     Direction,
     GroupSpec,
+    HostKind,
     HostSpec,
     NetworkSpec,
     OptionPolicySpec,
@@ -103,7 +104,8 @@ def unique_terms(held: AnyObject) -> Iterator[Term]:
     match held.spec:
         case HostSpec() as host:
             yield from (("endpoint", *address_term(address)) for address in host.endpoints)
-            yield ("system-id", host.system_id or held.name)
+            if host.kind is HostKind.OVS:
+                yield ("system-id", host.system_id or held.name)
             if host.ovsdb is not None:
                 yield ("ovsdb", host.ovsdb)
         case NetworkSpec() as network:
@@ -153,6 +155,8 @@ def group_terms(held: AnyObject) -> Iterator[tuple[Term, str]]:
         case RolloutSpec() as rollout:
             yield ("rollouts-of", rollout.network), held.name
             yield ("rollouts-for", rollout.schema), held.name
+        case HostSpec(kind=HostKind.LINUX):
+            yield ("linux-hosts",), held.name
         case OptionSchemaSpec(replaces=replaced) if replaced is not None:
             yield ("replacing", replaced), held.name
         case HostSpec() | OptionSchemaSpec() | GroupSpec() | CapabilitySpec() | RetiredSlotSpec():

@@ -159,6 +159,11 @@ class Intent:
         """Find an object by name."""
         return self.objects(kind).get(name)
 
+    @property
+    def linux_hosts(self) -> Map[str, None]:
+        """The names of the hosts without Open vSwitch."""
+        return self.group("linux-hosts")
+
     def host_by_endpoint(self, address: Address) -> str | None:
         """Find the host that has the tunnel endpoint."""
         return self._who("endpoint", *address_term(address))

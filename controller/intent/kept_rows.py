@@ -22,6 +22,7 @@ def encode_capability(spec: CapabilitySpec, host: UUID | NamedUuid) -> dict[str,
         "max_options": spec.max_options,
         "critical": spec.critical,
         "foreign": frozenset(map(encode_tlv_map, spec.foreign)),
+        "lacks": frozenset(spec.lacks),
     }
 
 
@@ -35,6 +36,7 @@ def decode_capability(row: Row) -> CapabilitySpec:
         max_options=row.number("max_options"),
         critical=row.truth("critical"),
         foreign=tuple(sorted(map(decode_tlv_map, row.texts("foreign")))),
+        lacks=tuple(sorted(row.texts("lacks"))),
     )
 
 

@@ -75,6 +75,17 @@ class HostKind(StrEnum):
     """What forwards packets on a host."""
 
     OVS = "ovs"
+    LINUX = "linux"
+    "The kernel's own geneve devices, bridges and traffic control, kept by `ovs-geneve agent`."
+
+
+class TunnelStyle(StrEnum):
+    """Which geneve devices a Linux host has (ip-link(8), "GENEVE Type Support")."""
+
+    METADATA = "metadata"
+    "One for all, with tunnel and options by packet."
+    FIXED = "fixed"
+    "One a network and peer, without options."
 
 
 class DatapathChoice(StrEnum):
@@ -87,7 +98,7 @@ class DatapathChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunables:
-    """Outer header settings of a host's GENEVE vport (ovs-vswitchd.conf.db(5), Tunnel Options)."""
+    """Outer header settings of a host: of its GENEVE vport (ovs-vswitchd.conf.db(5)) or geneve devices."""
 
     csum: bool = True
     ttl: int | Literal["inherit"] | None = None
@@ -95,6 +106,10 @@ class Tunables:
     tos: int | Literal["inherit"] | None = None
     'A TOS byte without ECN bits, "inherit", or None for 0.'
     df_default: bool = True
+    df_inherit: bool = False
+    "Takes DF from the inner packet; Linux hosts only."
+    udp6_zero_csum: bool = True
+    "Takes packets over IPv6 without UDP checksum (RFC 6936); Linux hosts only, Open vSwitch always does."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +128,8 @@ class HostSpec:
     tunables: Tunables = field(default_factory=Tunables)
     underlay_mtu: int | None = None
     "Bytes of the largest IP packet that the underlay carries from here; None leaves it open."
+    tunnels: TunnelStyle = TunnelStyle.METADATA
+    "Linux hosts only."
 
     @property
     def assumed_mtu(self) -> int:
@@ -138,6 +155,14 @@ class InnerVlan(StrEnum):
     "The tag is taken off; its VLAN ID can be stamped into an option."
 
 
+class Payload(StrEnum):
+    """What a network's tunnels carry (RFC 8926 3.4, Protocol Type)."""
+
+    ETHERNET = "ethernet"
+    IP = "ip"
+    "IP packets as they are: between Linux hosts only."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
     """Hosts behind an AWS-style gateway load balancer: its packets go back to it, with the options they came with."""
@@ -150,7 +175,7 @@ class TargetSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """A virtual network: one Ethernet segment under one VNI."""
+    """A virtual network: one segment under one VNI."""
 
     vni: Vni | None = None
     "None asks the allocator for one; stored networks always have theirs."
@@ -163,6 +188,7 @@ class NetworkSpec:
     inner_vlan: InnerVlan = InnerVlan.FORBID
     target: TargetSpec | None = None
     "A network that is a target has no ports."
+    payload: Payload = Payload.ETHERNET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,7 +327,7 @@ class CapabilitySpec:
 
     ovs_version: str = ""
     datapath: str = ""
-    'As OVS spells it: "system" or "netdev".'
+    'As OVS spells it: "system" or "netdev"; "linux" on hosts without it.'
     kernel: str = ""
     max_option_bytes: int = 0
     "Data of all options together; 0 while the bridge has not told."
@@ -310,6 +336,8 @@ class CapabilitySpec:
     "Understands critical options that are declared."
     foreign: tuple[TlvMap, ...] = ()
     "Slots of its bridge that somebody else mapped; sorted."
+    lacks: tuple[str, ...] = ()
+    "Kernel modules that a Linux host needs and has not; sorted."
 
 
 class RolloutStage(StrEnum):

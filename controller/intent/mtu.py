@@ -3,6 +3,9 @@
 
     underlay MTU = outer IP 20 or 40 + UDP 8 + GENEVE 8 + options + inner Ethernet 14 + the network's MTU
 
+A network of IP has no inner Ethernet header (RFC 8926 3.4). Devices of Linux hosts that send no options are counted as
+if they did: the figure is that of the network.
+
 It is one figure for all of a network, over all hosts that are declared, so that it does not change as ports move.
 """
 
@@ -13,11 +16,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller.intent.intent import Intent
-from controller.intent.model import HostSpec, Object
+from controller.intent.model import HostSpec, NetworkSpec, Object, Payload
 from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
 
 OVERHEAD = {4: 50, 6: 70}
 "Bytes of outer IP, UDP, GENEVE and inner Ethernet headers by IP version of the underlay, without options."
+
+_ETHERNET = 14
+"Bytes of an Ethernet header."
 
 
 class Fit(NamedTuple):
@@ -56,10 +62,10 @@ class Underlay:
                 sort.remove(max(sort))
         return cls(tuple(sorted(narrow for sort in sorts.values() for narrow in sort)), is_declared)
 
-    def fit(self, options_length: int = 0) -> Fit | None:
-        """Return what fits between any two hosts; None when no two hosts reach each other."""
+    def fit(self, added: int = 0) -> Fit | None:
+        """Return what fits between any two hosts beside `added`; None when no two hosts reach each other."""
         pairs = [
-            Fit(min(one.mtu, other.mtu) - OVERHEAD[version] - options_length, (one.name, other.name))
+            Fit(min(one.mtu, other.mtu) - OVERHEAD[version] - added, (one.name, other.name))
             for one in self.narrowest
             for other in self.narrowest
             if (one is not other or len(self.narrowest) == 1)
@@ -76,9 +82,15 @@ def options_length(intent: Intent, network: str, options: Iterable[str]) -> int:
     return sum(OPTION_HEADER_LENGTH + layout.length for layout in layouts)
 
 
+def added_length(intent: Intent, network: str, spec: NetworkSpec) -> int:
+    """Return the bytes that a network's packets have beyond OVERHEAD: options, less the Ethernet header of IP alone."""
+    saved = _ETHERNET if spec.payload is Payload.IP else 0
+    return options_length(intent, network, spec.options) - saved
+
+
 def network_fit(intent: Intent, network: str, underlay: Underlay) -> Fit | None:
     """Return what a stored network carries."""
-    return underlay.fit(options_length(intent, network, intent.networks[network].spec.options))
+    return underlay.fit(added_length(intent, network, intent.networks[network].spec))
 
 
 def _family(source: tuple[int, ...], destination: tuple[int, ...]) -> int | None:

@@ -31,6 +31,7 @@ from controller.intent.model import (
     OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
+    Payload,
     PolicySpec,
     PortSpec,
     RetiredSlotSpec,
@@ -38,6 +39,7 @@ from controller.intent.model import (
     Spec,
     TargetSpec,
     Tunables,
+    TunnelStyle,
 )
 from controller.intent.row import Reference, Row, Rows
 from ovs_geneve.errors import DecodeError
@@ -110,6 +112,7 @@ def _encode_spec(name: str, spec: Spec, row_of: Reference) -> dict[str, Input]:
                 "values": _encode_values(spec.values),
                 "mtu": spec.mtu,
                 "inner_vlan": spec.inner_vlan.value,
+                "payload": spec.payload.value,
                 **_encode_target(spec.target, row_of),
             }
         case PortSpec():
@@ -159,7 +162,8 @@ def _decode_target(row: Row) -> TargetSpec | None:
 
 def _encode_host(spec: HostSpec) -> dict[str, Input]:
     tunables = spec.tunables
-    tunnel = {"csum": str(tunables.csum).lower(), "df_default": str(tunables.df_default).lower()}
+    switches = ("csum", "df_default", "df_inherit", "udp6_zero_csum")
+    tunnel = {name: str(getattr(tunables, name)).lower() for name in switches}
     if tunables.ttl is not None:
         tunnel["ttl"] = str(tunables.ttl)
     if tunables.tos is not None:
@@ -173,6 +177,7 @@ def _encode_host(spec: HostSpec) -> dict[str, Input]:
         "datapath": spec.datapath.value,
         "tunnel": tunnel,
         "underlay_mtu": spec.underlay_mtu,
+        "tunnels": spec.tunnels.value,
     }
 
 
@@ -219,10 +224,13 @@ def _decode_host(row: Row) -> HostSpec:
         tunables=Tunables(
             csum=tunnel["csum"] == "true",
             df_default=tunnel["df_default"] == "true",
+            df_inherit=tunnel.get("df_inherit") == "true",
+            udp6_zero_csum=tunnel.get("udp6_zero_csum", "true") == "true",
             ttl=_decode_tunable(tunnel.get("ttl")),
             tos=_decode_tunable(tunnel.get("tos")),
         ),
         underlay_mtu=row.number_or_none("underlay_mtu"),
+        tunnels=TunnelStyle(row.text("tunnels") or TunnelStyle.METADATA),
     )
 
 
@@ -240,6 +248,7 @@ def _decode_network(row: Row) -> NetworkSpec:
         mtu=row.number_or_none("mtu"),
         inner_vlan=InnerVlan(row.text("inner_vlan") or InnerVlan.FORBID),
         target=_decode_target(row),
+        payload=Payload(row.text("payload") or Payload.ETHERNET),
     )
 
 

@@ -25,7 +25,7 @@ class Request:
     network: str | None = None
     "None is all of them."
     pairs: tuple[tuple[str, str], ...] | None = None
-    "Source and destination hosts; None is every pair of hosts with a port of the network."
+    "Source and destination hosts; None is every pair of hosts with a port of the network, Linux hosts left out."
     all_hosts: bool = False
     "Take in hosts without a port of the network, too."
     timeout: float = 60.0
@@ -62,6 +62,9 @@ def _check_pairs(intent: Intent, pairs: Iterable[tuple[str, str]]) -> None:
             if host not in intent.hosts:
                 reason = f"there is no {object_id(Kind.HOST, host)}"
                 raise Invalid("host-unknown", reason, pointer=f"/pairs/{number}/{end}")
+            if host in intent.linux_hosts:
+                reason = f"{object_id(Kind.HOST, host)} has no Open vSwitch: probes go through OpenFlow"
+                raise Invalid("host-cannot-probe", reason, pointer=f"/pairs/{number}/{end}")
         if pair[0] == pair[1]:
             reason = f"{pair[0]} twice: a tunnel has two ends"
             raise Invalid("pair-invalid", reason, pointer=f"/pairs/{number}")
@@ -71,9 +74,10 @@ def _pairs(intent: Intent, network: str, request: Request) -> Sequence[tuple[str
     if request.pairs is not None:
         return request.pairs
     if request.all_hosts:
-        return list(_ordered_pairs(sorted(intent.hosts)))
+        return list(_ordered_pairs(sorted(host for host in intent.hosts if host not in intent.linux_hosts)))
     seats = {intent.host_of(port) for port in intent.ports_of(network)}
-    return list(_ordered_pairs(sorted(host for host in seats if host is not None and host in intent.hosts)))
+    bridges = (host for host in seats if host in intent.hosts and host not in intent.linux_hosts)
+    return list(_ordered_pairs(sorted(host for host in bridges if host is not None)))
 
 
 def _ordered_pairs(hosts: Sequence[str]) -> Iterator[tuple[str, str]]:

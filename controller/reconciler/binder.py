@@ -11,10 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from controller.errors import IntentError, StoreUnavailable
+from controller.intent.checks.abilities import refusal
 from controller.intent.commands import Bind, Command, Put, Unbind
 from controller.intent.intent import Intent
-from controller.intent.model import PortSpec
-from controller.reconciler.bindings import Arrivals, seat
+from controller.intent.model import Object, PortSpec
+from controller.reconciler.bindings import Able, Arrivals, seat
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class Binder:
         self._ports: set[str] = set()
         self._wake = asyncio.Event()
         self._arrivals = Arrivals()
+        self._refused: dict[str, str] = {}
+        "Why ports are not on a host where their interface is."
         self.elsewhere: Callable[[str], bool] = lambda host: False
         "Tells whether another controller serves a host."
 
@@ -49,6 +52,14 @@ class Binder:
         """Have ports looked at: something about them changed."""
         self._ports.update(ports)
         self._wake.set()
+
+    def look_at_refused(self) -> None:
+        """Have ports looked at that are not on a host where their interface is: it may be able now."""
+        self.look_again(self._refused)
+
+    def refusal_of(self, port: str) -> str:
+        """Return why a port is not on a host where its interface is; "" when there is no such host."""
+        return self._refused.get(port, "")
 
     def follow_up(self, command: Command) -> Bind | None:
         """Return what binds a port that is about to be declared, when its interface is plugged already.
@@ -75,9 +86,11 @@ class Binder:
 
     def _decide(self, port: str) -> Bind | Unbind | None:
         intent = self._intent()
+        self._refused.pop(port, None)
         declared = intent.ports.get(port)
         if declared is None:
             return None
+        self._note_refusal(declared)
         if intent.host_of(port) is not None and self._host(port, declared.spec) is None:
             return Unbind(port=port)
         return self._bind(port, declared.spec)
@@ -86,7 +99,28 @@ class Binder:
         """Return the host where a port should be."""
         current = self._intent().host_of(port)
         elsewhere = current is not None and self.elsewhere(current)
-        return seat(spec.interface_id or port, current, self._arrivals, elsewhere=elsewhere)
+        plugged = Able(self._arrivals, lambda host: self._is_able(port, host))
+        return seat(spec.interface_id or port, current, plugged, elsewhere=elsewhere)
+
+    def _is_able(self, port: str, host: str) -> bool:
+        """Tell whether a port may come to a host; where it is it stays."""
+        intent = self._intent()
+        declared = intent.ports.get(port)
+        if declared is None or host not in intent.hosts or host == intent.host_of(port):
+            return True
+        return refusal(intent, host, declared) is None
+
+    def _note_refusal(self, port: Object[PortSpec]) -> None:
+        intent = self._intent()
+        plugged = self._arrivals.hosts_of(port.spec.interface_id or port.name)
+        newest = sorted(plugged, key=lambda host: (-plugged[host], host))
+        for host in newest:
+            if host in intent.hosts and host != intent.host_of(port.name):
+                refused = refusal(intent, host, port)
+                if refused is not None:
+                    self._refused[port.name] = refused.reason
+                    _log.info("%s: %s", port.id, refused.reason)
+                    return
 
     def _bind(self, port: str, spec: PortSpec) -> Bind | None:
         intent = self._intent()
@@ -102,7 +136,7 @@ class Binder:
             await asyncio.sleep(_RETRY_SECONDS)
             self.look_again((command.port,))
         except IntentError as error:
-            # The port or host went in the meantime; whatever made it go has us look again if need be.
+            # The port or host went in the meantime, or cannot any more; what made it so has us look again if need be.
             _log.debug("%s: %s", command.port, error)
         except Exception:  # a fault that met one port must not leave all others where they are for ever
             _log.exception("%s: cannot store where it is", command.port)

@@ -8,7 +8,7 @@ controller that restarts must not take down what it has not heard from yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -63,6 +63,23 @@ class Plugged(Protocol):
 
     def heard_from(self, host: str) -> bool:
         """Tell whether a host has reported at all."""
+
+
+class Able:
+    """Where interfaces are plugged, those hosts left out that a port cannot come to."""
+
+    def __init__(self, plugged: Plugged, is_able: Callable[[str], bool]) -> None:
+        self._plugged = plugged
+        self._is_able = is_able
+
+    def hosts_of(self, interface_id: str) -> Mapping[str, int]:
+        """Return the able hosts where an interface is plugged, each with the order of its arrival."""
+        found = self._plugged.hosts_of(interface_id)
+        return {host: since for host, since in found.items() if self._is_able(host)}
+
+    def heard_from(self, host: str) -> bool:
+        """Tell whether a host has reported at all."""
+        return self._plugged.heard_from(host)
 
 
 def seat(interface_id: str, current: str | None, plugged: Plugged, *, elsewhere: bool = False) -> str | None:

@@ -22,6 +22,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import (
     AnyObject,
     Change,
+    HostKind,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -30,7 +31,8 @@ from controller.intent.model import (
     PolicySpec,
     PortSpec,
 )
-from controller.reconciler import status
+from controller.kernels.hosts import LinuxHosts
+from controller.reconciler import linux_status, status
 from controller.reconciler.binder import Binder
 from controller.reconciler.effects import Effects
 from controller.reconciler.mtus import Mtus
@@ -45,12 +47,21 @@ _LEAVE_SECONDS = 2.0
 
 _NO_REPORT = HostReport()
 
+_ABOUT_ABILITIES = frozenset(
+    (Kind.HOST, Kind.CAPABILITY, Kind.NETWORK, Kind.ROLLOUT, Kind.POLICY, Kind.OPTION_POLICY)
+)
+"What decides whether a port may be on a host, ports themselves apart."
+
 
 class Reconciler:
     """The meeting point of intent, compiler and hosts. Implements HostEvents and SwitchEvents."""
 
     def __init__(
-        self, binder: Binder, links: HostLinks, call_later: Callable[[float, Callable[[], None]], object]
+        self,
+        binder: Binder,
+        links: HostLinks,
+        call_later: Callable[[float, Callable[[], None]], object],
+        token: str = "",
     ) -> None:
         self._binder = binder
         self._links = links
@@ -74,6 +85,7 @@ class Reconciler:
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self._mtus = Mtus()
+        self.linux = LinuxHosts(binder, token)
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
         self._effects = Effects()
@@ -88,10 +100,11 @@ class Reconciler:
         """Follow the intent."""
         compiled = self.compiler.parts_compiled
         self._effects.follow(after, changes)
+        self.linux.intent_changed(after, changes)
         pending = self.compiler.update(after, changes)
         if pending:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
-        hosts = [change for change in changes if change.kind is Kind.HOST and self._serves(change.name)]
+        hosts = [one for one in changes if _is_of_bridge(one) and self._serves(one.name)]
         for change in hosts:
             if change.new is not None and change.name not in self.programmers:
                 self.programmers[change.name] = self._programmer(change.name)
@@ -104,6 +117,8 @@ class Reconciler:
         for host in self._mtus.follow(after, changes):
             self._links.look_again(host)
         self._binder.look_again(change.name for change in changes if _may_move(change))
+        if any(change.kind in _ABOUT_ABILITIES for change in changes):
+            self._binder.look_at_refused()
 
     def serve(self, hosts: frozenset[str] | None) -> None:
         """Keep these hosts equal from now on, None for all; others are let go as they are, untouched."""
@@ -204,6 +219,8 @@ class Reconciler:
 
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
+        if host in self.compiler.intent.linux_hosts:
+            return linux_status.progress(self.linux, host)
         flows, groups = self.compiler.size(host)
         programmer = self.programmers.get(host)
         return HostProgress(
@@ -227,6 +244,10 @@ class Reconciler:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
+        if held.kind is Kind.HOST and held.name in self.compiler.intent.linux_hosts:
+            return status.ACCEPTED, *linux_status.of_host(
+                self.linux, held.name, self.compiler.intent.revision
+            )
         if held.kind is Kind.HOST and not self._serves(held.name) and self.peers is not None:
             holder = self.peers.holder_of(held.name)
             behind = self.peers.is_behind(held.name, self.compiler.intent.revision)
@@ -242,8 +263,10 @@ class Reconciler:
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
+        programmed = linux_status.of_object(self.linux, held, concerned) or programmed
         if held.kind is Kind.PORT:
-            return status.ACCEPTED, status.bound(self.compiler.intent.host_of(held.name)), programmed
+            host, refusal = self.compiler.intent.host_of(held.name), self._binder.refusal_of(held.name)
+            return status.ACCEPTED, status.bound(host, refusal), programmed
         if self.compiler.intent.get(held.kind, held.name) is None:
             return status.ACCEPTED, programmed  # who stored it is answered, and somebody took it away since
         if held.kind in (Kind.OPTION_POLICY, Kind.POLICY):
@@ -265,7 +288,7 @@ class Reconciler:
             case HostSpec():
                 return frozenset((held.name,))
             case _:
-                return frozenset(self.programmers)
+                return frozenset((*self.programmers, *self.compiler.intent.linux_hosts))
 
     def peers_changed(self) -> None:
         """Take note that another controller told how far it is, or that hosts changed hands."""
@@ -298,6 +321,8 @@ class Reconciler:
 
     def _elsewhere(self, host: str) -> Peers | None:
         """Return whom to ask about a host that another controller serves; None for one of ours, or nobody's."""
+        if host in self.compiler.intent.linux_hosts:
+            return self.linux
         if self.peers is None or self._serves(host) or self.peers.holder_of(host) is None:
             return None
         return self.peers
@@ -308,7 +333,7 @@ class Reconciler:
         return held.revision if binding is None else max(held.revision, binding.revision)
 
     def _serves(self, host: str) -> bool:
-        return self._served is None or host in self._served
+        return (self._served is None or host in self._served) and host not in self.compiler.intent.linux_hosts
 
     def _enqueue(self, pending: Mapping[str, HostChange], objects: int = 1) -> None:
         revision = self.compiler.intent.revision
@@ -392,6 +417,12 @@ class Reconciler:
 
     def _programmer_of(self, dpid: int) -> Programmer | None:
         return self.programmers.get(self._host_of.get(dpid, ""))
+
+
+def _is_of_bridge(change: Change) -> bool:
+    """Tell whether a change is one of a host with Open vSwitch."""
+    specs = (None if held is None else held.spec for held in (change.old, change.new))
+    return any(isinstance(spec, HostSpec) and spec.kind is HostKind.OVS for spec in specs)
 
 
 def _may_move(change: Change) -> bool:

@@ -36,6 +36,8 @@ class Recorder:
         self._programmers = programmers
         self._report = report
         self._submit = submit
+        self.linux: Callable[[str], CapabilitySpec | None] = _nothing
+        "Tells what a host without Open vSwitch can do."
         self._hosts: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -55,7 +57,7 @@ class Recorder:
 
     def _decide(self, host: str) -> Record | None:
         intent = self._intent()
-        found = capability_of(self._programmers.get(host), self._report(host))
+        found = self.linux(host) or capability_of(self._programmers.get(host), self._report(host))
         held = intent.capabilities.get(host)
         if found is None or host not in intent.hosts or (held is not None and held.spec == found):
             return None
@@ -73,6 +75,10 @@ class Recorder:
             _log.exception("host %s: cannot store what it can do", command.name)
             await asyncio.sleep(_RETRY_SECONDS)
             self.look_again(command.name)
+
+
+def _nothing(host: str) -> None:
+    """Stand in where there are no such hosts."""
 
 
 def capability_of(programmer: Programmer | None, report: HostReport) -> CapabilitySpec | None:

@@ -113,8 +113,10 @@ def is_behind(programmer: Programmer, revision: int) -> bool:
     return programmer.behind_since is not None and programmer.behind_since <= revision
 
 
-def bound(host: str | None) -> Condition:
-    """Say where a port is plugged."""
+def bound(host: str | None, refusal: str = "") -> Condition:
+    """Say where a port is plugged; `refusal` is why it is not bound where its interface is."""
+    if host is None and refusal:
+        return _not("Bound", "HostCannot", refusal)
     if host is None:
         message = "no enrolled host has an interface with its iface-id"
         return _not("Bound", "NotPlugged", message)

@@ -42,6 +42,8 @@ class RolloutHosts:
         programmer = self._reconciler.programmers.get(host)
         if programmer is not None:
             return _lacks(programmer, revision, object_key, option)
+        if host in self.intent.linux_hosts:
+            return self._reconciler.linux.lacks(host, revision)
         if self.shared is None or self.shared.holder_of(host) is None:
             return "no controller serves it"
         if option is not None and self._is_taken(host, option):

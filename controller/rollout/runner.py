@@ -242,10 +242,10 @@ class Rollouts:
 
 
 def _pair(intent: Intent, members: Iterable[str]) -> tuple[tuple[str, str] | None, str]:
-    """Choose the two hosts that a canary is sent between: the first that can talk."""
-    hosts = sorted(members)
+    """Choose the two hosts that a canary is sent between: the first that can talk, and be probed."""
+    hosts = sorted(host for host in members if host not in intent.linux_hosts)
     if len(hosts) < 2:
-        return None, "the network is on fewer than two hosts"
+        return None, "the network is on fewer than two hosts that can be probed"
     for one, other in combinations(hosts, 2):
         families = ({a.version for a in intent.hosts[name].spec.endpoints} for name in (one, other))
         if set.intersection(*families):

@@ -12,11 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LAYERS = (
-    ("controller.__main__", "controller.process", "controller.cli", "controller.lab"),
+    ("controller.__main__", "controller.process", "controller.cli", "controller.joining", "controller.lab"),
+    ("controller.__main__", "controller.process", "controller.cli", "controller.agent", "controller.lab"),
     ("controller.api", "controller.app", "controller.guard", "controller.southbound", "controller.shares"),
     ("controller.rollout",),
-    ("controller.reconciler", "controller.prober"),
-    ("controller.compiler",),
+    ("controller.reconciler", "controller.prober", "controller.kernels"),
+    ("controller.compiler", "controller.linux"),
     ("controller.events", "controller.intent", "controller.hoststate"),
     ("ovs_geneve",),
 )
@@ -35,6 +36,8 @@ PURE = (
     "controller/guard/words.py",
     "controller/hoststate.py",
     "controller/compiler",
+    "controller/linux",
+    *(f"controller/joining/{name}.py" for name in ("facts", "join", "layout", "leave", "steps")),
     "controller/intent/model.py",
     "controller/intent/intent.py",
     "controller/intent/index.py",
@@ -92,6 +95,26 @@ PURE = (
     "controller/southbound/facts.py",
     "controller/southbound/ports.py",
     "ovs_geneve/errors.py",
+    *(
+        f"ovs_geneve/kernel/{name}.py"
+        for name in (
+            "canonical",
+            "codec_actions",
+            "codec_filters",
+            "codec_flower",
+            "codec_links",
+            "codec_neighbours",
+            "codec_options",
+            "errors",
+            "objects",
+            "plan",
+            "plan_filters",
+            "render",
+            "render_filters",
+            "steps",
+            "wire",
+        )
+    ),
     "ovs_geneve/megaflow.py",
     "ovs_geneve/values.py",
     "ovs_geneve/vport.py",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from controller.errors import Conflict
 from controller.intent.allocate import slot_bytes
 from controller.intent.intent import Intent
-from controller.intent.model import Kind, Object, OptionSchemaSpec, object_id
+from controller.intent.model import Kind, Object, OptionSchemaSpec, TunnelStyle, object_id
 from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.values import is_critical
 
@@ -38,10 +38,15 @@ def check_room(intent: Intent, layout: OptionLayout) -> None:
 
 
 def objections_to_sending(intent: Intent, layout: OptionLayout) -> Iterator[Objection]:
-    """Yield the hosts that must not be sent an option: they drop critical ones, or have not told."""
+    """Yield the hosts that must not be sent an option: they drop critical ones, or have not told.
+
+    Linux hosts with fixed tunnels are not among them: no port of a network with critical options is bound there.
+    """
     if not is_critical(layout.option_type):
         return
     for name in sorted(intent.hosts):
+        if intent.hosts[name].spec.tunnels is TunnelStyle.FIXED:
+            continue
         held = intent.capabilities.get(name)
         if held is None or not held.spec.critical:
             why = "has not told what it can parse" if held is None else "drops packets with critical options"
@@ -49,9 +54,11 @@ def objections_to_sending(intent: Intent, layout: OptionLayout) -> Iterator[Obje
 
 
 def objections_to_mapping(intent: Intent, layout: OptionLayout) -> Iterator[Objection]:
-    """Yield the hosts whose bridges cannot map a new option beside what they map now."""
+    """Yield the hosts whose bridges cannot map a new option beside what they map now; Linux hosts map none."""
     wanted = slot_bytes(intent) + layout.length
     for name, held in sorted(intent.capabilities.items()):
+        if name in intent.linux_hosts:
+            continue
         for one in held.spec.foreign:
             if (one.option_class, one.option_type) == layout.key:
                 reason = f"on host {name} somebody else mapped this class and type to tun_metadata{one.index}"

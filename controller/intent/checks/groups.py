@@ -10,7 +10,7 @@ from controller.intent.allocate import free_identity
 from controller.intent.checks.documents import check_free, check_none
 from controller.intent.identity import IDENTITY, MAX_IDENTITY
 from controller.intent.intent import Intent
-from controller.intent.model import GroupSpec, Kind, NetworkSpec, Object, object_id
+from controller.intent.model import GroupSpec, Kind, NetworkSpec, Object, Payload, object_id
 
 
 def settle(intent: Intent, name: str, spec: GroupSpec) -> GroupSpec:
@@ -44,6 +44,9 @@ def check_group(intent: Intent, network: Object[NetworkSpec], group: str, at: st
     """Refuse to speak of a group that is not there, or on a network whose packets do not say their sender's."""
     if group not in intent.groups:
         raise Invalid("group-unknown", f"there is no group {group}", pointer=at)
+    if network.spec.payload is Payload.IP:
+        reason = f"network {network.name} is one of IP: its packets carry no option, and so nobody's group"
+        raise Invalid("payload-cannot", reason, pointer=at, holder=network.id)
     if IDENTITY not in network.spec.options:
         raise Invalid(
             "identity-not-on-network",

@@ -17,7 +17,16 @@ from controller.intent.checks.documents import (
 )
 from controller.intent.checks.mtu import check_host
 from controller.intent.intent import Intent
-from controller.intent.model import Address, HostSpec, Kind, Tunables, object_id
+from controller.intent.model import (
+    Address,
+    DatapathChoice,
+    HostKind,
+    HostSpec,
+    Kind,
+    Tunables,
+    TunnelStyle,
+    object_id,
+)
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.ovsdb.remote import parse_remote
 
@@ -27,11 +36,14 @@ _ECN_BITS = 0x03
 
 def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
     """Check a host; the order of its endpoints is kept, the first is preferred."""
+    _check_kind(intent, name, spec.kind)
+    _check_only_of_kind(spec)
     spec = replace(spec, ovsdb=_settle_ovsdb(spec.ovsdb))
     _check_form(spec)
     _check_tunables(spec.tunables)
     _check_endpoints(intent, name, spec.endpoints)
-    _check_identity(intent, name, spec)
+    if spec.kind is HostKind.OVS:
+        _check_identity(intent, name, spec)
     check_host(intent, name, spec)
     return spec
 
@@ -39,6 +51,55 @@ def settle(intent: Intent, name: str, spec: HostSpec) -> HostSpec:
 def check_unused(intent: Intent, name: str) -> None:
     """Refuse to let go a host that a network names as its target."""
     check_none([object_id(Kind.NETWORK, network) for network in intent.targets_on(name)], f"host {name}")
+
+
+def _check_kind(intent: Intent, name: str, kind: HostKind) -> None:
+    held = intent.hosts.get(name)
+    if held is not None and held.spec.kind is not kind:
+        reason = f"the host is of kind {held.spec.kind}: delete it and declare it anew, its ports leave it meanwhile"
+        raise Conflict("host-kind-fixed", reason, pointer="/kind", holder=held.id)
+
+
+def _check_only_of_kind(spec: HostSpec) -> None:
+    """Refuse settings that mean nothing on a host of its kind."""
+    if spec.kind is HostKind.OVS:
+        wrong, reason = _linux_only(spec), "only hosts of kind linux have it"
+    else:
+        wrong, reason = _ovs_only(spec), "a host of kind linux has no Open vSwitch"
+    for at, is_set in wrong:
+        if is_set:
+            raise Invalid("field-of-other-kind", reason, pointer=at)
+    if spec.kind is HostKind.LINUX and spec.tunnels is TunnelStyle.METADATA:
+        for at, is_set in _inherited(spec.tunables):
+            if is_set:
+                # Linux drivers/net/geneve.c: an external device takes TTL, TOS and DF from the packet's metadata.
+                reason = 'filters choose tunnels by packet and inherit nothing: want "tunnels": "fixed", or a value'
+                raise Invalid("tunnel-inherits-nothing", reason, pointer=at)
+
+
+def _linux_only(spec: HostSpec) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("/tunnels", spec.tunnels is not TunnelStyle.METADATA),
+        ("/tunnel/df_inherit", spec.tunables.df_inherit),
+        ("/tunnel/udp6_zero_csum", not spec.tunables.udp6_zero_csum),
+    )
+
+
+def _ovs_only(spec: HostSpec) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("/ovsdb", spec.ovsdb is not None),
+        ("/system_id", spec.system_id is not None),
+        ("/bridge", spec.bridge != HostSpec().bridge),
+        ("/datapath", spec.datapath is not DatapathChoice.AUTO),
+    )
+
+
+def _inherited(tunables: Tunables) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("/tunnel/ttl", tunables.ttl == "inherit"),
+        ("/tunnel/tos", tunables.tos == "inherit"),
+        ("/tunnel/df_inherit", tunables.df_inherit),
+    )
 
 
 def _settle_ovsdb(text: str | None) -> str | None:

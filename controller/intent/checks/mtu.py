@@ -6,7 +6,7 @@ from __future__ import annotations
 from controller.errors import Conflict, Invalid
 from controller.intent.intent import Intent
 from controller.intent.model import Change, HostSpec, Kind, NetworkSpec, Object, ObjectKey, object_id
-from controller.intent.mtu import Fit, Underlay, network_fit, options_length
+from controller.intent.mtu import Fit, Underlay, added_length, network_fit
 
 MIN_MTU = 576
 "What every IPv4 host must be able to take (RFC 791)."
@@ -18,7 +18,7 @@ def check_network(intent: Intent, name: str, spec: NetworkSpec) -> None:
     """Refuse a network whose packets would not fit between some pair of hosts."""
     if spec.mtu is not None and not MIN_MTU <= spec.mtu <= MAX_MTU:
         raise Invalid("mtu-out-of-range", f"{spec.mtu}: want {MIN_MTU} to {MAX_MTU}", pointer="/mtu")
-    found = Underlay.of(intent.hosts.values()).fit(options_length(intent, name, spec.options))
+    found = Underlay.of(intent.hosts.values()).fit(added_length(intent, name, spec))
     _check_fit(found, spec, "/options" if spec.mtu is None else "/mtu", name)
 
 

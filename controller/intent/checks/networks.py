@@ -19,7 +19,7 @@ from controller.intent.checks.mtu import check_network
 from controller.intent.checks.targets import check_target
 from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
-from controller.intent.model import Kind, NetworkSpec, object_id
+from controller.intent.model import InnerVlan, Kind, NetworkSpec, Object, Payload, object_id
 from ovs_geneve.geneve.header import MAX_OPTIONS_LENGTH
 from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
 from ovs_geneve.values import Vni
@@ -32,6 +32,7 @@ def settle(intent: Intent, name: str, spec: NetworkSpec) -> NetworkSpec:
     if vni is None:
         vni = held.spec.vni if held is not None else free_vni(intent)
     _check_vni(intent, name, vni)
+    _check_payload(held, spec)
     _check_options(intent, spec.options, () if held is None else held.spec.options)
     if held is not None:
         _check_options_removed(intent, name, held.spec.options, spec.options)
@@ -47,6 +48,22 @@ def check_unused(intent: Intent, name: str) -> None:
     policies = [object_id(Kind.OPTION_POLICY, policy) for policy in intent.policies_of(name)]
     policies += [object_id(Kind.POLICY, policy) for policy in intent.policies_between(name)]
     check_none(ports or policies, f"network {name}")
+
+
+def _check_payload(held: Object[NetworkSpec] | None, spec: NetworkSpec) -> None:
+    if held is not None and held.spec.payload is not spec.payload:
+        reason = f"payload is {held.spec.payload} and stays so: its ports were made for that; declare another network"
+        raise Conflict("immutable", reason, pointer="/payload", holder=held.id)
+    if spec.payload is not Payload.IP:
+        return
+    for what, at, is_set in (
+        ("options", "/options/0", bool(spec.options)),
+        ("VLAN tags", "/inner_vlan", spec.inner_vlan is not InnerVlan.FORBID),
+        ("target", "/target", spec.target is not None),
+    ):
+        if is_set:
+            reason = f"a network of IP has no {what}: its packets are IP in GENEVE, as they are"
+            raise Invalid("payload-cannot", reason, pointer=at)
 
 
 def _check_vni(intent: Intent, name: str, vni: Vni | None) -> None:

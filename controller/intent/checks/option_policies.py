@@ -21,6 +21,7 @@ from controller.intent.model import (
     OptionDirection,
     OptionMatch,
     OptionPolicySpec,
+    Payload,
     object_id,
 )
 
@@ -34,6 +35,9 @@ def settle(intent: Intent, name: str, spec: OptionPolicySpec) -> OptionPolicySpe
     network = intent.networks.get(spec.network)
     if network is None:
         raise Invalid("network-unknown", f"there is no network {spec.network}", pointer="/network")
+    if network.spec.payload is Payload.IP:
+        reason = f"network {network.name} is one of IP: no policy looks at its packets"
+        raise Invalid("payload-cannot", reason, pointer="/network", holder=network.id)
     _check_selectors(intent, network, spec)
     check_packet(spec.packet)
     check_actions(intent, network, spec)

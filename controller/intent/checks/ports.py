@@ -18,7 +18,7 @@ from controller.intent.checks.documents import (
 from controller.intent.checks.groups import check_group
 from controller.intent.checks.targets import check_no_target
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Kind, PortSpec, link_local, object_id
+from controller.intent.model import Address, Kind, Payload, PortSpec, link_local, object_id
 
 _MAC_GROUP_BIT = 1 << 40
 "The I/G bit of a MAC address (IEEE 802): set in multicast and broadcast."
@@ -33,6 +33,9 @@ def settle(intent: Intent, name: str, spec: PortSpec) -> PortSpec:
     check_no_target(intent, spec.network)
     _check_mac(intent, name, spec)
     _check_addresses(intent, name, spec)
+    if network.spec.payload is Payload.IP and not spec.addresses:
+        reason = f"network {network.name} is one of IP: it takes packets to the addresses of its ports"
+        raise Invalid("address-missing", reason, pointer="/addresses", holder=network.id)
     _check_interface_id(intent, name, spec)
     if spec.group is not None:
         check_group(intent, network, spec.group, "/group")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from controller.errors import Conflict, Invalid
+from controller.intent.checks.abilities import check_may_be_target
 from controller.intent.checks.documents import check_distinct, check_none, check_unicast, pointer
 from controller.intent.intent import Intent
 from controller.intent.model import Kind, NetworkSpec, TargetSpec, object_id
@@ -28,9 +29,10 @@ def check_target(intent: Intent, name: str, spec: NetworkSpec) -> None:
     _check_gateways(intent, target)
     check_distinct(target.hosts, "host-duplicate", at + "/hosts")
     for position, host in enumerate(target.hosts):
+        where = at + pointer("hosts", position)
         if host not in intent.hosts:
-            where = at + pointer("hosts", position)
             raise Invalid("host-unknown", f"there is no host {host}", pointer=where)
+        check_may_be_target(intent, host, where)
     if not target.hosts or not target.gateways:
         raise Invalid("target-empty", "a target needs a gateway and a host", pointer=at)
 

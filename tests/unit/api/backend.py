@@ -11,6 +11,7 @@ from controller.compiler.recompute import Recomputation
 from controller.events import EventLog
 from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
+from controller.kernels.hosts import LinuxHosts
 from controller.prober.prober import Prober
 from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth, Work
 from controller.southbound.ports import HostReport, WaitingHost
@@ -19,6 +20,19 @@ from tests.fakes.bridges import FakeBridges
 
 PENDING = Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message="not acknowledged yet")
 DONE = Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+class Plugged:
+    """Where interfaces are plugged, as the binder would be told."""
+
+    def __init__(self):
+        self.hosts = {}
+
+    def report(self, host, interfaces):
+        self.hosts[host] = interfaces
+
+    def drop(self, host):
+        self.hosts.pop(host, None)
 
 
 class FakeController:
@@ -50,6 +64,9 @@ class FakeController:
             draw=count(0xA1).__next__,
         )
         self.bridges.sighted = self.prober.sighted
+        self.plugged = Plugged()
+        self.linux = LinuxHosts(self.plugged, "run")
+        self.service.on_change = lambda before, after, changes: self.linux.intent_changed(after, changes)
 
     @property
     def intent(self):

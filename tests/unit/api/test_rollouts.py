@@ -85,5 +85,6 @@ async def test_what_a_host_can_do_is_shown(topology, backend):
         "max_option_bytes": 256,
         "max_options": 64,
         "critical": True,
+        "lacks": [],
     }
     assert view["foreign"] == [{"slot": 63, "class": "0x0102", "type": 128, "length": 4}]

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from controller.errors import NotFound, StoreUnavailable
 from controller.intent.commands import Bind, Unbind, evaluate
 from controller.intent.intent import Intent
+from controller.intent.model import HostKind, Payload
 from controller.reconciler import binder as binder_module
 from controller.reconciler.binder import Binder
-from tests.builders import after, bind, delete, host, network, port, put
+from tests.builders import after, bind, delete, group, group_policy, host, network, port, put
 
 
 class Rig:
@@ -99,6 +101,45 @@ async def test_host_that_is_dropped_gives_its_ports_to_others(rig: Rig) -> None:
     gone = "hv1" if "hv1" not in rig.intent.hosts else "hv2"
     rig.binder.drop(gone)
     assert [command.host for command in await rig.settled()] == ["hv2" if gone == "hv1" else "hv1"]
+
+
+async def test_port_is_not_bound_where_it_cannot_be_until_it_can(rig: Rig) -> None:
+    routed = put("far", network(200, payload=Payload.IP)), put("ip1", port("far", 3, "10.0.0.1"))
+    linux = put("lx1", host("192.0.2.3", kind=HostKind.LINUX))
+    rig.intent = after(rig.intent, linux, *routed)
+    rig.report("lx1", "ip1")
+    assert await rig.settled() == [bind("ip1", "lx1")]
+    assert rig.binder.refusal_of("ip1") == ""
+    # It turns up where it cannot be, and stays while it is still where it can.
+    rig.report("hv1")
+    rig.report("hv1", "ip1")
+    assert await rig.settled() == []
+    assert "host hv1 cannot do networks of IP" in rig.binder.refusal_of("ip1")
+    rig.report("lx1")
+    assert await rig.settled() == [Unbind(port="ip1")]
+    assert "host hv1 cannot" in rig.binder.refusal_of("ip1")
+    rig.report("hv1")
+    await rig.settled()
+    assert rig.binder.refusal_of("ip1") == ""
+
+
+async def test_what_kept_a_port_from_a_host_goes(rig: Rig) -> None:
+    stateful = group_policy("red", "web", stateful=True)
+    rig.intent = after(
+        rig.intent,
+        put("lx1", host("192.0.2.3", kind=HostKind.LINUX)),
+        put("web", group()),
+        put("red", network(300, "identity")),
+        put("r1", port("red", 3, group="web")),
+        put("p", stateful),
+    )
+    rig.report("lx1", "r1")
+    assert await rig.settled() == []
+    assert "policy/p needs that of port/r1" in rig.binder.refusal_of("r1")
+    rig.intent = after(rig.intent, put("p", replace(stateful, stateful=False)))
+    rig.binder.look_at_refused()
+    assert await rig.settled() == [bind("r1", "lx1")]
+    assert rig.binder.refusal_of("r1") == ""
 
 
 async def test_store_that_is_away_is_asked_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ class Binder:
     def __init__(self) -> None:
         self.reported: dict[str, frozenset[str]] = {}
         self.again: set[str] = set()
+        self.refused: dict[str, str] = {}
 
     def report(self, name: str, interfaces: frozenset[str]) -> None:
         self.reported[name] = interfaces
@@ -54,6 +55,12 @@ class Binder:
 
     def look_again(self, ports) -> None:
         self.again.update(ports)
+
+    def look_at_refused(self) -> None:
+        self.again.update(self.refused)
+
+    def refusal_of(self, name: str) -> str:
+        return self.refused.get(name, "")
 
 
 class Links:
@@ -366,6 +373,22 @@ def test_port_that_is_plugged_nowhere(rig: Rig) -> None:
     rig.do(put("idle", port("blue", 7)))
     condition = rig.condition(Kind.PORT, "idle", "Bound")
     assert (condition.status, condition.reason) == (Truth.FALSE, "NotPlugged")
+
+
+def test_port_whose_interface_is_where_it_cannot_be(rig: Rig) -> None:
+    rig.do(put("late", port("blue", 9)))
+    rig.binder.refused = {"late": "host hv1 cannot"}
+    _, bound, _ = rig.reconciler.conditions(rig.intent.ports["late"])
+    assert (bound.status, bound.reason, bound.message) == (Truth.FALSE, "HostCannot", "host hv1 cannot")
+    rig.binder.again.clear()
+    rig.do(put("late", port("blue", 10)), put("hv3", host("192.0.2.33")))
+    assert "late" in rig.binder.again
+    rig.binder.again.clear()
+    rig.do(Record(name="hv1", spec=CapabilitySpec(critical=True)))
+    assert rig.binder.again == {"late"}
+    rig.do(bind("late", "hv1"))
+    _, bound, _ = rig.reconciler.conditions(rig.intent.ports["late"])
+    assert bound.status is Truth.TRUE
 
 
 def test_who_is_concerned_by_an_object(rig: Rig) -> None:

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ovs-geneve host: makes this machine a host of a controller, or ends that."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import closing
+from importlib.resources import files
+from typing import Any
+
+import click
+import httpx
+
+from controller.cli.client import Client, Refused
+from controller.errors import SetupError
+from controller.joining import layout
+from controller.joining.carry_out import carry_out
+from controller.joining.facts import ControllerAddress, HostKind, Wish
+from controller.joining.join import plan_join
+from controller.joining.leave import plan_leave
+from controller.joining.observe import Machine, observe, read_record
+from controller.joining.steps import Plan, Step, render
+from controller.settings import LOCAL_OVSDB
+
+_dry_run = click.option("--dry-run", is_flag=True, help="Change nothing: print the steps.")
+_ovsdb = click.option(
+    "--ovsdb", default=LOCAL_OVSDB, show_default=True, help="Of this machine's Open vSwitch."
+)
+
+
+class Rest:
+    """Implements Api."""
+
+    def put_host(self, rest: str, host: str, document: Mapping[str, Any]) -> None:
+        """Declare a host."""
+        with closing(Client(rest)) as client:
+            client.put(f"hosts/{host}", document)
+
+    def delete_host(self, rest: str, host: str) -> None:
+        """Forget a host; no matter when it is not known."""
+        with closing(Client(rest)) as client:
+            try:
+                client.delete(f"hosts/{host}")
+            except Refused as refused:
+                if refused.status != httpx.codes.NOT_FOUND:
+                    raise
+
+
+@click.group("host")
+def host() -> None:
+    """This machine as a host of a controller; run it on the host, as root."""
+
+
+@host.command("join")
+@click.option(
+    "--controller",
+    "address",
+    required=True,
+    help="http://ADDRESS:6680: the host is enrolled over REST. Or where OVSDB calls in (ssl:ADDRESS:6640): it waits"
+    " until somebody enrols it.",
+)
+@click.option("--manager", help="Where OVSDB calls in, when it is not port 6640 of the same address.")
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in HostKind]),
+    default="ovs",
+    show_default=True,
+    help="linux: without Open vSwitch.",
+)
+@click.option("--name", help="Of the host.  [default: the machine's]")
+@click.option(
+    "--endpoint", help="Its tunnel endpoint.  [default: the address from which the controller is reached]"
+)
+@click.option(
+    "--tunnels",
+    type=click.Choice(["metadata", "fixed"]),
+    default="metadata",
+    show_default=True,
+    help="With --kind linux: one geneve device for all; or one for each network and peer, without options.",
+)
+@click.option("--agent", is_flag=True, help="Run the agent beside Open vSwitch too.")
+@_ovsdb
+@_dry_run
+def join(
+    address: str,
+    manager: str | None,
+    kind: str,
+    name: str | None,
+    endpoint: str | None,
+    tunnels: str,
+    agent: bool,
+    ovsdb: str,
+    dry_run: bool,
+) -> None:
+    """Make this machine a host. Repeating it is harmless; what others set stays."""
+    try:
+        wish = Wish(
+            host=name or socket.gethostname().partition(".")[0].lower(),
+            kind=HostKind(kind),
+            controller=ControllerAddress.parse(address, manager),
+            endpoint=endpoint,
+            tunnels=tunnels,
+            agent=agent,
+        )
+        machine = Machine(ovsdb=ovsdb)
+        facts = observe(
+            machine,
+            controller_host=wish.controller.host,
+            declared=_declared(wish),
+            joined=read_record(machine),
+            with_kernel=wish.kind is HostKind.LINUX,
+        )
+        _do(plan_join(wish, facts, _packaged_unit()), machine, dry_run=dry_run, done=f"{wish.host} is joined")
+    except (SetupError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@host.command("leave")
+@click.option("--local", is_flag=True, help="Do not tell the controller, for one that is gone for good.")
+@_ovsdb
+@_dry_run
+def leave(local: bool, ovsdb: str, dry_run: bool) -> None:
+    """Take away what the join made, and nothing else."""
+    try:
+        machine = Machine(ovsdb=ovsdb)
+        facts = observe(machine, joined=read_record(machine), with_kernel=False)
+        _do(
+            plan_leave(facts, tell_controller=not local),
+            machine,
+            dry_run=dry_run,
+            done="this machine has left",
+        )
+    except (SetupError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _declared(wish: Wish) -> Mapping[str, Any] | None:
+    """Ask the controller what it holds of this host."""
+    if wish.controller.rest is None:
+        return None
+    try:
+        view = Client(wish.controller.rest).get(f"hosts/{wish.host}")
+    except Refused as refused:
+        if refused.status == httpx.codes.NOT_FOUND:
+            return None
+        raise
+    spec: Mapping[str, Any] = view["spec"]
+    return spec
+
+
+def _packaged_unit() -> str:
+    return (files("controller") / "units" / layout.AGENT_SERVICE).read_text()
+
+
+def _do(plan: Plan, machine: Machine, *, dry_run: bool, done: str) -> None:
+    if plan.refusals:
+        raise click.ClickException("\n".join(f"{one.reason} ({one.advice})" for one in plan.refusals))
+    if dry_run:
+        for step in plan.steps:
+            click.echo(f"# {step.why}\n{render(step)}")
+    else:
+        carry_out(plan, machine, Rest(), _say)
+        click.echo(done if plan.steps else "nothing to do")
+    for note in plan.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _say(step: Step) -> None:
+    click.echo(step.why)

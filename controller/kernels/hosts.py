@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hosts without Open vSwitch: what they should hold, how far their agents are, what these tell.
+
+    intent changes ─► compiler ─► a feed a host ─► its agent (SSE)
+    agent reports  ─► compiler (interfaces), binder (where ports are), conditions, `acknowledged`
+
+It has no loop of its own. For the reconciler it stands where other controllers do (`Peers`): it says who holds a host
+and whether that is behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from controller.errors import Conflict, NotFound
+from controller.intent.intent import Intent
+from controller.intent.model import CapabilitySpec, Change, HostKind
+from controller.kernels.feed import Feed
+from controller.kernels.report import AgentReport, HostKernel, KernelProblem
+from controller.linux.compile import HostChanges, LinuxCompiler
+
+AGENT = "its agent"
+
+_OPTION_BYTES, _OPTIONS = 252, 63
+"Of one packet: what the six bits of Opt Len leave (RFC 8926 3.4), in options of no data at most."
+
+
+class Plugged(Protocol):
+    """Who follows interfaces with bindings (`controller.reconciler.binder.Binder`)."""
+
+    def report(self, host: str, interfaces: frozenset[str]) -> None:
+        """Take in the interface ids that are plugged on a host."""
+
+    def drop(self, host: str) -> None:
+        """Forget what is plugged on a host."""
+
+
+class LinuxHosts:
+    """What is known of Linux hosts. Implements `controller.southbound.ports.Peers` for them."""
+
+    def __init__(self, plugged: Plugged, token: str) -> None:
+        self._plugged = plugged
+        self._token = token
+        "Tells this run's generations from those of another."
+        self._feeds: dict[str, Feed] = {}
+        self._reports: dict[str, AgentReport] = {}
+        self.compiler = LinuxCompiler()
+        self.on_progress: Callable[[], None] = _ignore
+        "Called when an agent acknowledged something, came or went."
+        self.on_host: Callable[[str], None] = _ignore_host
+        "Called with a host whose agent reported."
+
+    def intent_changed(self, intent: Intent, changes: Sequence[Change]) -> None:
+        """Follow the intent."""
+        self._feed(self.compiler.update(intent, changes), intent.revision)
+        for host in [host for host in self._feeds if host not in intent.linux_hosts]:
+            self._feeds.pop(host).close()
+            self._reports.pop(host, None)
+            self._plugged.drop(host)
+
+    def kernel(self, host: str) -> HostKernel:
+        """Return what a host's kernel should hold. Raises NotFound, or Conflict for one with Open vSwitch."""
+        feed = self._feed_of(host)
+        parts = {name: part.state for name, part in self.compiler.parts(host).items()}
+        return HostKernel(
+            revision=self.compiler.intent.revision, generation=self._spell(feed.generation), parts=parts
+        )
+
+    def follow(self, host: str) -> Feed:
+        """Return the feed of a host, for one agent: whoever followed it before is sent away."""
+        feed = self._feed_of(host)
+        feed.open()
+        self.on_progress()
+        return feed
+
+    def left(self, host: str, feed: Feed, turn: int) -> None:
+        """Take note that an agent went; what it said last of interfaces may be wrong from now on."""
+        if self._feeds.get(host) is feed and feed.end(turn):
+            self._plugged.drop(host)
+            self.on_progress()
+
+    def report(self, host: str, report: AgentReport) -> None:
+        """Take in what an agent tells. Raises NotFound, or Conflict for a host with Open vSwitch."""
+        feed = self._feed_of(host)
+        interfaces = {one.interface_id: one.name for one in report.interfaces}
+        self._reports[host] = report
+        changes = self.compiler.update_interfaces(host, interfaces)
+        self._feed(changes, self.compiler.intent.revision)
+        self._plugged.report(host, frozenset(interfaces))
+        generation = self._read(report.acknowledged)
+        if generation is not None:
+            feed.acknowledge(generation)
+        self.on_host(host)
+        self.on_progress()
+
+    def hears(self, host: str) -> bool:
+        """Tell whether a host's agent is connected here."""
+        feed = self._feeds.get(host)
+        return feed is not None and feed.is_open
+
+    def holder_of(self, host: str) -> str | None:
+        """Return who carries out what a host should hold; None for one that is not Linux."""
+        return AGENT if host in self._feeds else None
+
+    def is_behind(self, host: str, revision: int) -> bool:
+        """Tell whether a host may lack a change of this revision."""
+        feed = self._feeds.get(host)
+        return feed is not None and feed.is_behind(revision)
+
+    def behind_since(self, host: str) -> int | None:
+        """Return the revision of the oldest change that a host may lack."""
+        feed = self._feeds.get(host)
+        return None if feed is None else feed.behind_since
+
+    def lacks(self, host: str, revision: int) -> str:
+        """Say why a host may lack a revision; "" when all is well."""
+        if not self.is_behind(host, revision):
+            return ""
+        return "not acknowledged yet" if self.hears(host) else "its agent is not connected"
+
+    def problems(self, host: str) -> tuple[KernelProblem, ...]:
+        """Return what a host's kernel refused."""
+        report = self._reports.get(host)
+        return () if report is None else report.problems
+
+    def refusals(self, subject: str, hosts: Iterable[str]) -> Mapping[str, str]:
+        """Return, by host, why it leaves out an object of this id."""
+        return {
+            host: problem.reason
+            for host in sorted(hosts)
+            for part in self.compiler.parts(host).values()
+            for problem in part.problems
+            if problem.subject == subject
+        }
+
+    def capability(self, host: str) -> CapabilitySpec | None:
+        """Return what a host can do; None until its agent reported."""
+        report = self._reports.get(host)
+        held = self.compiler.intent.hosts.get(host)
+        if report is None or held is None:
+            return None
+        return CapabilitySpec(
+            datapath=HostKind.LINUX.value,
+            kernel=report.kernel,
+            max_option_bytes=_OPTION_BYTES,
+            max_options=_OPTIONS,
+            # An external device hands packets with any option to filters; one of a fixed VNI drops those whose C bit
+            # is set (drivers/net/geneve.c: geneve_rx).
+            critical=held.spec.tunnels.value == "metadata",
+            lacks=tuple(sorted(set(report.lacks))),
+        )
+
+    def _feed_of(self, host: str) -> Feed:
+        held = self.compiler.intent.hosts.get(host)
+        if held is None:
+            raise NotFound("not-found", f"there is no host/{host}")
+        if held.spec.kind is not HostKind.LINUX:
+            raise Conflict(
+                "host-not-linux", f"host/{host} has Open vSwitch: its bridge is programmed instead"
+            )
+        return self._feeds.setdefault(host, Feed())
+
+    def _feed(self, changes: HostChanges, revision: int) -> None:
+        intent = self.compiler.intent
+        for host in intent.linux_hosts:
+            self._feeds.setdefault(host, Feed())
+        for host, parts in changes.items():
+            feed = self._feeds.get(host)
+            if feed is not None:
+                feed.changed(parts, revision)
+
+    def _spell(self, generation: int) -> str:
+        return f"{self._token}.{generation}"
+
+    def _read(self, acknowledged: str | None) -> int | None:
+        token, _, number = (acknowledged or "").rpartition(".")
+        return int(number) if token == self._token and number.isascii() and number.isdigit() else None
+
+
+def _ignore() -> None:
+    """Stand in until somebody wants to hear."""
+
+
+def _ignore_host(host: str) -> None:
+    """Stand in until somebody wants to hear."""

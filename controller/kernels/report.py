@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes between the controller and the agent of a Linux host, as JSON. Values."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from ovs_geneve.kernel.objects import KernelState
+
+Text = Annotated[str, Meta(max_length=2000)]
+Word = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class PluggedInterface(Struct, frozen=True, forbid_unknown_fields=True):
+    """An interface of the host, by one of its names: itself, an altname, its alias."""
+
+    interface_id: Word
+    name: Word
+
+
+class KernelProblem(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the kernel refused."""
+
+    object: Text
+    reason: Annotated[Word, Meta(description="One word in camel case.", examples=["ModuleMissing"])]
+    message: Text
+    part: Annotated[
+        Text, Meta(description="Of the kernel's state that it is in.", examples=["network/blue"])
+    ] = ""
+
+
+class AgentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent tells of its host."""
+
+    interfaces: tuple[PluggedInterface, ...]
+    kernel: Annotated[Word, Meta(description="Its release.", examples=["6.1.0-56-amd64"])]
+    lacks: Annotated[tuple[Word, ...], Meta(description="Kernel modules that are missing.")] = ()
+    problems: tuple[KernelProblem, ...] = ()
+    acknowledged: Annotated[
+        Text | None,
+        Meta(description="The generation that its kernel was last made equal to; null when there is none."),
+    ] = None
+
+
+class HostKernel(Struct, frozen=True, kw_only=True):
+    """All that a Linux host's kernel should hold."""
+
+    revision: int
+    generation: str
+    parts: dict[str, KernelState]
+
+
+class PartUpdate(Struct, frozen=True, kw_only=True):
+    """A part as it should be now; without a state it is no more."""
+
+    part: str
+    state: KernelState | None
+    revision: int
+
+
+class Synced(Struct, frozen=True, kw_only=True):
+    """All parts of this generation were sent."""
+
+    generation: Annotated[str, Meta(description="To be acknowledged in a report.")]
+    revision: int

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks of IP: a routing domain a network, in which addresses of ports are routes to interfaces and other hosts.
+
+    og-vVVVVVV (table TABLES + VNI) ── interfaces of ports
+        ├───────────────────────────── ogVVVVVVxK   IP in GENEVE to the host of key K, UDP port 16081
+        └───────────────────────────── …
+
+A port thinks of the others as on its link: the host answers ARP and ND for them and passes the packets on. What leaves
+an interface, or a tunnel, goes to addresses of the network's ports and nowhere else: not to the host, not past the
+routing domain (a table without a route is followed by the next one, ip-vrf(8)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from controller.compiler.features.protocols import ICMPV6, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
+from controller.compiler.views import PortView
+from controller.intent.model import link_local
+from controller.linux import antispoof
+from controller.linux.fixed import device_towards, devices
+from controller.linux.layout import (
+    DESTINATIONS,
+    DEVICE_MTU,
+    FIRST,
+    LAST,
+    TABLES,
+    alias_of,
+    fixed_tunnel_of,
+    ipv4_text,
+    ipv6_text,
+    mac_text,
+    vrf_of,
+)
+from controller.linux.views import LinuxNetwork
+from ovs_geneve.kernel.objects import (
+    Action,
+    Attachment,
+    Filter,
+    Flower,
+    Goto,
+    KernelState,
+    Link,
+    Match,
+    MatchAll,
+    Neighbour,
+    Protocol,
+    Route,
+    Setting,
+    Verdict,
+    VrfLink,
+)
+
+IP_PORT = 16081
+"UDP port of tunnels that carry IP as it is: 6081 is that of the device for all other tunnels."
+
+_ADDRESS_BITS = 8
+
+Actions = tuple[Action, ...]
+
+_FAMILIES: tuple[Protocol, ...] = ("ip", "ipv6")
+
+_PASS: Actions = (Verdict(verdict="pass"),)
+_DROP: Actions = (Verdict(verdict="drop"),)
+
+
+def state(network: LinuxNetwork) -> KernelState:
+    """Return all that a host has of a network of IP."""
+    return KernelState(
+        links=frozenset(_links(network)),
+        attachments=frozenset(
+            Attachment(name=port.interface, master=vrf_of(network.view.vni), mtu=network.interface_mtu)
+            for port in network.local
+        ),
+        settings=frozenset(_settings(network)),
+        neighbours=frozenset(_neighbours(network)),
+        routes=frozenset(_routes(network)),
+        filters=frozenset(_filters(network)),
+    )
+
+
+def _links(network: LinuxNetwork) -> Iterator[Link]:
+    vni, alias = network.view.vni, alias_of(f"network {network.name}")
+    yield Link(name=vrf_of(vni), kind=VrfLink(table=TABLES + vni), alias=alias, mtu=DEVICE_MTU)
+    for name, remote, _ in devices(network):
+        kind = device_towards(remote, vni, network.tunables, dst_port=IP_PORT)
+        yield Link(
+            name=name,
+            kind=replace(kind, inner_proto_inherit=True),
+            alias=alias,
+            mtu=network.mtu,
+            master=vrf_of(vni),
+        )
+
+
+def _settings(network: LinuxNetwork) -> Iterator[Setting]:
+    interfaces = [port.interface for port in network.local]
+    tunnels = [name for name, _, _ in devices(network)]
+    # A packet that comes in by a slave of a routing domain has come in by the domain's device.
+    for device in (vrf_of(network.view.vni), *interfaces, *tunnels):
+        yield Setting(path=f"net/ipv4/conf/{device}/forwarding", value="1")
+        yield Setting(path=f"net/ipv6/conf/{device}/forwarding", value="1")
+    for device in interfaces:
+        yield Setting(path=f"net/ipv6/conf/{device}/proxy_ndp", value="1")
+        # Answers for others are else held back for most of a second (arp(7), proxy_delay).
+        yield Setting(path=f"net/ipv4/neigh/{device}/proxy_delay", value="0")
+        yield Setting(path=f"net/ipv6/neigh/{device}/proxy_delay", value="0")
+
+
+def _neighbours(network: LinuxNetwork) -> Iterator[Neighbour]:
+    for local in network.local:
+        for port in _ports(network):
+            mac = mac_text(port.mac) if port == local.view else None
+            for _, address, _ in _addresses(port):
+                yield Neighbour(device=local.interface, address=address, mac=mac)
+
+
+def _routes(network: LinuxNetwork) -> Iterator[Route]:
+    ways = [(port.interface, port.view) for port in network.local]
+    for host in network.remote:
+        device = fixed_tunnel_of(network.view.vni, host.key)
+        ways += [(device, port) for port in host.ports]
+    for device, port in ways:
+        for _, address, length in _addresses(port):
+            yield Route(table=TABLES + network.view.vni, prefix=f"{address}/{length}", device=device)
+
+
+def _filters(network: LinuxNetwork) -> Iterator[Filter]:
+    for local in network.local:
+        for offset, protocol, matches, actions in _entering(local.view):
+            for number, match in enumerate(matches, 1):
+                yield Filter(
+                    device=local.interface,
+                    preference=FIRST + offset,
+                    protocol=protocol,
+                    handle=number,
+                    match=match,
+                    actions=actions,
+                )
+        yield from _only_to(local.interface, DESTINATIONS, _ports(network))
+    for name, _, _ in devices(network):
+        yield from _only_to(name, 0, (port.view for port in network.local))
+
+
+def _entering(port: PortView) -> Iterator[tuple[int, Protocol, Iterable[Match], Actions]]:
+    """Yield what a port may say: questions for neighbours to the host, and IP to other ports."""
+    mac, onward = mac_text(port.mac), (Goto(chain=DESTINATIONS),)
+    yield 0, "arp", antispoof.arp(port), _PASS
+    yield 1, "ipv6", _discovery(port), _PASS
+    yield 2, "ip", [Flower(src_mac=mac, src_ip=f"{ipv4_text(one)}/32") for one in port.ipv4], onward
+    yield 3, "ipv6", [Flower(src_mac=mac, src_ip=f"{ipv6_text(one)}/128") for one in port.ipv6], onward
+    yield 4, "all", (MatchAll(),), _DROP
+
+
+def _discovery(port: PortView) -> Iterator[Match]:
+    for source in ("::/128", *(f"{ipv6_text(one)}/128" for one in port.ipv6)) if port.ipv6 else ():
+        for icmp_type in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT):
+            yield Flower(src_mac=mac_text(port.mac), ip_proto=ICMPV6, src_ip=source, icmp_type=icmp_type)
+
+
+def _only_to(device: str, chain: int, ports: Iterable[PortView]) -> Iterator[Filter]:
+    """Yield what lets packets to addresses of ports pass, and no others."""
+    for port in ports:
+        for number, (family, address, length) in enumerate(_addresses(port)):
+            yield Filter(
+                device=device,
+                chain=chain,
+                preference=FIRST + _FAMILIES.index(family),
+                protocol=family,
+                handle=port.key << _ADDRESS_BITS | number,
+                match=Flower(dst_ip=f"{address}/{length}"),
+                actions=_PASS,
+            )
+    yield Filter(device=device, chain=chain, preference=LAST, match=MatchAll(), actions=_DROP)
+
+
+def _ports(network: LinuxNetwork) -> Iterator[PortView]:
+    yield from (port.view for port in network.local)
+    yield from (port for host in network.remote for port in host.ports)
+
+
+def _addresses(port: PortView) -> Iterator[tuple[Protocol, str, int]]:
+    """Yield the addresses that a port declares, with their family and length; the one for discovery is its link's."""
+    yield from (("ip", ipv4_text(one), 32) for one in port.ipv4)
+    own = int(link_local(port.mac))
+    yield from (("ipv6", ipv6_text(one), 128) for one in port.ipv6 if one != own)

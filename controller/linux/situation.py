@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What parts of Linux hosts are compiled from: the intent, where ports sit, which interface is which. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from controller.compiler.seats import Seat, Seats
+from controller.compiler.views import NetworkView, network_view
+from controller.intent.intent import Intent
+from controller.intent.model import Change, HostKind, Kind, Object, PortSpec
+from controller.intent.mtu import Underlay, network_fit
+from controller.linux.part import Interfaces
+
+_NO_INTERFACES: Interfaces = {}
+
+
+@dataclass(slots=True)
+class LinuxSituation:
+    """All that parts depend on. What is derived here is kept until something it comes from changes."""
+
+    intent: Intent = field(default_factory=Intent)
+    seats: Seats = field(default_factory=Seats)
+    interfaces: dict[str, Interfaces] = field(default_factory=dict)
+    "By host."
+    underlay: Underlay = field(default_factory=Underlay)
+    _networks: dict[str, NetworkView] = field(default_factory=dict)
+
+    def begin(self, intent: Intent) -> None:
+        """Take an intent as the first one."""
+        self.intent = intent
+        self.seats = Seats()
+        self.underlay = Underlay.of(intent.hosts.values())
+        self._networks.clear()
+        self.seat(intent.bindings)
+
+    def move_on(self, intent: Intent, changes: Iterable[Change]) -> None:
+        """Take the next intent."""
+        self.intent = intent
+        kinds = {change.kind for change in changes}
+        if not kinds.isdisjoint((Kind.NETWORK, Kind.OPTION_SCHEMA, Kind.ROLLOUT)):
+            self._networks.clear()
+        if Kind.HOST in kinds:
+            self.underlay = Underlay.of(intent.hosts.values())
+
+    def seat(self, ports: Iterable[str]) -> Mapping[str, tuple[Seat | None, Seat | None]]:
+        """Seat ports where the intent has them now; return where those were and are that moved."""
+        moves = {port: self.seats.move(port, self.intent) for port in ports}
+        return {port: move for port, move in moves.items() if move[0] != move[1]}
+
+    def is_linux(self, host: str) -> bool:
+        """Tell whether this is a host without Open vSwitch."""
+        declared = self.intent.hosts.get(host)
+        return declared is not None and declared.spec.kind is HostKind.LINUX
+
+    def linux_hosts_of(self, network: str) -> Iterable[str]:
+        """Return the Linux hosts that have ports of a network."""
+        linux = self.intent.linux_hosts
+        return [host for host in self.seats.hosts_of(network) if host in linux]
+
+    def network(self, name: str) -> NetworkView:
+        """Return a network, resolved."""
+        view = self._networks.get(name)
+        if view is None:
+            view = self._networks[name] = network_view(self.intent, self.intent.networks[name])
+        return view
+
+    def mtu(self, network: str) -> int | None:
+        """Return what a network carries; None while a host leaves open what its underlay does."""
+        if not self.underlay.is_declared:
+            return None
+        found = network_fit(self.intent, network, self.underlay)
+        return None if found is None else found.mtu
+
+    def interface_of(self, host: str, port: Object[PortSpec] | None) -> str | None:
+        """Find the interface of a port on a host."""
+        if port is None:
+            return None
+        return self.interfaces.get(host, _NO_INTERFACES).get(port.spec.interface_id or port.name)
+
+    def networks_at(self, host: str, interface: str) -> Iterable[str]:
+        """Return the networks of the ports of a host that have this interface: more than one port is a mistake."""
+        ports = self.ports_at(host).get(interface, ())
+        return {self.intent.ports[port].spec.network for port in ports}
+
+    def ports_at(self, host: str) -> Mapping[str, Sequence[str]]:
+        """Return the ports of a host by interface."""
+        ports = defaultdict[str, list[str]](list)
+        for port in self.intent.ports_on(host):
+            name = self.interface_of(host, self.intent.ports.get(port))
+            if name is not None:
+                ports[name].append(port)
+        return ports

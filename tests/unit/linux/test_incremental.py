@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the compiler of Linux hosts keeps up to date equals what it compiles from nothing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from controller.errors import IntentError
+from controller.intent.commands import Command, Put, evaluate
+from controller.intent.model import HostKind, HostSpec, NetworkSpec, Payload, TunnelStyle
+from controller.linux.compile import parts_of
+from tests.builders import bind, delete, group, host, network, port, put, unbind
+from tests.unit.compiler.operations import HOSTS, NETWORKS, PORTS, Operations
+from tests.unit.linux.builders import LinuxFabric, linux
+
+STEPS = 150
+
+
+class LinuxOperations(Operations):
+    """The same over hosts of which some, now these, now those, have no Open vSwitch."""
+
+    def draw(self, *, binds: bool = True) -> Command:
+        command = super().draw(binds=binds)
+        if isinstance(command, Put) and isinstance(command.spec, HostSpec):
+            kind = self._pick(HostKind.LINUX, HostKind.LINUX, HostKind.OVS)
+            mtu = self._pick(None, 1500, 9000)
+            style = self._pick(*TunnelStyle) if kind is HostKind.LINUX else TunnelStyle.METADATA
+            return replace(command, spec=replace(command.spec, kind=kind, underlay_mtu=mtu, tunnels=style))
+        if isinstance(command, Put) and isinstance(command.spec, NetworkSpec):
+            payload = self._pick(*(Payload.ETHERNET,) * 4, Payload.IP)
+            return replace(command, spec=replace(command.spec, payload=payload))
+        return command
+
+
+def check(fabric: LinuxFabric) -> None:
+    for name in HOSTS:
+        kept = fabric.compiler.parts(name)
+        assert kept == parts_of(name, fabric.intent, fabric.interfaces.get(name, {})), name
+        assert fabric.held.get(name, {}) == kept, name
+
+
+def plug(fabric: LinuxFabric, random: Random) -> None:
+    number = random.randrange(len(PORTS))
+    interface_id = random.choice((PORTS[number], f"if-{PORTS[number]}"))
+    names = ("", f"tap{number}", f"tap{number}", "tap0")
+    fabric.plug(random.choice(HOSTS), **{interface_id: random.choice(names)})
+
+
+def attempt(fabric: LinuxFabric, command: Command) -> bool:
+    with suppress(IntentError):
+        fabric.do(command)
+        return True
+    return False
+
+
+def acceptable(fabric: LinuxFabric, commands: list[Command]) -> list[Command]:
+    intent, taken = fabric.intent, []
+    for command in commands:
+        with suppress(IntentError):
+            decision = evaluate(intent, command)
+            intent = intent.with_changes(decision.changes, intent.revision + 1)
+            taken.append(command)
+    return taken
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_incremental_equals_whole(seed: int) -> None:
+    random = Random(seed)
+    operations = LinuxOperations(random, hv1={"kind": HostKind.LINUX}, hv2={"kind": HostKind.LINUX})
+    fabric = LinuxFabric()
+    done = sum(attempt(fabric, command) for command in operations.world())
+    for _ in range(STEPS):
+        if random.random() < 0.25:
+            plug(fabric, random)
+        else:
+            done += attempt(fabric, operations.draw())
+        check(fabric)
+    assert done > STEPS / 4, "most commands were refused: nothing was tested"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_batches_equal_whole(seed: int) -> None:
+    random = Random(1000 + seed)
+    operations = LinuxOperations(random, hv1={"kind": HostKind.LINUX}, hv2={"kind": HostKind.LINUX})
+    fabric = LinuxFabric()
+    fabric.do(*acceptable(fabric, operations.world()))
+    for _ in range(STEPS // 5):
+        plug(fabric, random)
+        fabric.do(*acceptable(fabric, [operations.draw() for _ in range(random.randrange(1, 30))]))
+        check(fabric)
+
+
+def test_without_linux_hosts_nothing_is_kept_and_the_first_one_gets_all() -> None:
+    fabric = LinuxFabric()
+    fabric.do(
+        put("hv1", host("192.0.2.1")),
+        put("hv2", host("192.0.2.2")),
+        put("blue", network(100)),
+        put("p1", port("blue", 1)),
+        put("p2", port("blue", 2)),
+        bind("p1", "hv1"),
+        bind("p2", "hv2"),
+    )
+    fabric.plug("hv2", p2="tap2")
+    assert fabric.compiler.parts_compiled == 0
+    for _ in range(2):
+        held = fabric.intent.hosts["hv2"]
+        changes = fabric.swap(replace(held, spec=linux("192.0.2.2")))
+        assert set(changes["hv2"]) == {"host", "network/blue"}
+        check(fabric)
+        assert fabric.swap(held)["hv2"] == {"host": None, "network/blue": None}
+        fabric.do(unbind("p1"))
+        fabric.do(bind("p1", "hv1"))
+
+
+def test_a_change_costs_what_it_touches() -> None:
+    fabric = LinuxFabric()
+    fabric.do(
+        *(put(f"hv{n}", linux(f"192.0.2.{n}")) for n in range(1, 7)),
+        put("web", group()),
+        *(put(name, network(None, "identity")) for name in NETWORKS),
+        *(put(f"{net}{n}", port(net, n, f"10.0.0.{n}")) for net in ("blue", "red") for n in range(1, 4)),
+        *(bind(f"blue{n}", f"hv{n}") for n in range(1, 4)),
+        *(bind(f"red{n}", f"hv{n + 2}") for n in range(1, 4)),
+    )
+
+    def cost(*commands: Command) -> tuple[int, set[str]]:
+        before = fabric.compiler.parts_compiled
+        changes = fabric.do(*commands)
+        return fabric.compiler.parts_compiled - before, {
+            f"{h} {p}" for h, parts in changes.items() for p in parts
+        }
+
+    cost(put("blue9", port("blue", 9, "10.0.0.9")))
+    assert cost(bind("blue9", "hv1")) == (
+        3,
+        {f"hv{n} network/blue" for n in (1, 2, 3)} - {"hv1 network/blue"},
+    )
+    assert cost(put("red9", port("red", 9)))[1] == set()
+    assert cost(delete("port/red9"))[0] == 3
+    assert cost(put("hv9", host("192.0.2.9"))) == (6, {f"hv{n} host" for n in range(1, 7)})
+    before = fabric.compiler.parts_compiled
+    fabric.plug("hv1", blue1="tap1")
+    fabric.plug("hv1", stranger="tap9")
+    assert fabric.compiler.parts_compiled == before + 1
