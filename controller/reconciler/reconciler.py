@@ -257,7 +257,8 @@ class Reconciler:
             programmed = status.bridge_programmed(self.programmers.get(held.name))
             if self._is_unrecorded(held.name):
                 programmed = status.recorded_too(programmed)
-            return status.ACCEPTED, status.connected(report), status.provisioned(report), programmed
+            said = (status.ACCEPTED, status.connected(report), status.provisioned(report), programmed)
+            return *said, *status.offloading(report.offload)
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)

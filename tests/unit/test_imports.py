@@ -139,7 +139,10 @@ PURE = (
             "tlv_table",
         ]
     ),
-    *(f"ovs_geneve/ovsdb/{name}.py" for name in ("messages", "operations", "provision", "replica", "rows")),
+    *(
+        f"ovs_geneve/ovsdb/{name}.py"
+        for name in ("messages", "offload", "operations", "provision", "replica", "rows")
+    ),
 )
 
 KNOWN = {("controller/compiler/compile.py", "logging")}
