@@ -116,6 +116,7 @@ PURE = (
         )
     ),
     "ovs_geneve/megaflow.py",
+    *(f"ovs_geneve/offload/{name}.py" for name in ("ethtool_messages", "families", "nic", "verdict")),
     "ovs_geneve/values.py",
     "ovs_geneve/vport.py",
     *(
