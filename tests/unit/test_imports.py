@@ -53,6 +53,7 @@ PURE = (
             "identity",
             "kept_rows",
             "mtu",
+            "offload_use",
             "overlaps",
             "policy_size",
             "port_masks",
@@ -116,7 +117,10 @@ PURE = (
         )
     ),
     "ovs_geneve/megaflow.py",
-    *(f"ovs_geneve/offload/{name}.py" for name in ("ethtool_messages", "families", "nic", "verdict")),
+    *(
+        f"ovs_geneve/offload/{name}.py"
+        for name in ("ethtool_messages", "families", "nic", "profile", "verdict")
+    ),
     "ovs_geneve/values.py",
     "ovs_geneve/vport.py",
     *(
