@@ -42,7 +42,7 @@ _DROP: Actions = (Verdict(verdict="drop"),)
 
 def filters(port: LocalPort) -> Iterator[Filter]:
     """Yield the ingress filters of a port's interface."""
-    passes = (SetMark(mark=mark_of(port.view.group)), Verdict(verdict="pass"))
+    passes = (SetMark(mark=mark_of(port.identity)), Verdict(verdict="pass"))
     for offset, protocol, matches, actions in _rules(port.view, passes):
         for number, match in enumerate(matches, 1):
             yield Filter(

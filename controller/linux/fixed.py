@@ -3,7 +3,7 @@
 
     og-bVVVVVV ── interfaces of ports
         ├──────── ogVVVVVVxK   to the host of key K, isolated: what comes in there goes to no other such port
-        └──────── …
+        └──────── ogVVVVVVyK   from it, where it sends from its endpoint of the other version of IP
 
 No option is sent or looked at; the kernel takes packets of this network from this host alone, and none with a critical
 option (drivers/net/geneve.c, geneve_rx).
@@ -15,27 +15,39 @@ from collections.abc import Iterator
 from typing import Literal
 
 from controller.intent.model import Address, Tunables
-from controller.linux.layout import alias_of, bridge_of, fixed_tunnel_of, mac_text
+from controller.linux.layout import alias_of, bridge_of, fixed_arrival_of, fixed_tunnel_of, mac_text
 from controller.linux.views import LinuxNetwork
 from ovs_geneve.kernel.objects import BridgePort, Fdb, GeneveLink, Link
 
 Df = Literal["unset", "set", "inherit"]
 
 _OUTSIDE = BridgePort(neigh_suppress=True, isolated=True)
+_ARRIVAL = BridgePort(flood=False, neigh_suppress=True, isolated=True)
 
 
 def links(network: LinuxNetwork) -> Iterator[Link]:
     """Yield the devices towards the other hosts of a network, as ports of its bridge."""
-    vni = network.view.vni
-    for host in network.remote:
+    for name, remote, sends in devices(network):
         yield Link(
-            name=fixed_tunnel_of(vni, host.key),
-            kind=device_towards(host.endpoint, vni, network.tunables),
+            name=name,
+            kind=device_towards(remote, network.view.vni, network.tunables),
             alias=alias_of(f"network {network.name}"),
             mtu=network.mtu,
-            master=bridge_of(vni),
-            port=_OUTSIDE,
+            master=bridge_of(network.view.vni),
+            port=_OUTSIDE if sends else _ARRIVAL,
         )
+
+
+def devices(network: LinuxNetwork) -> Iterator[tuple[str, Address, bool]]:
+    """Yield a network's devices with the endpoint that each is for, and whether packets are sent by it.
+
+    A device takes packets from its endpoint alone. So where a host sends from another, it has a second one.
+    """
+    vni = network.view.vni
+    for host in network.remote:
+        yield fixed_tunnel_of(vni, host.key), host.endpoint, True
+        if host.arrives_from is not None:
+            yield fixed_arrival_of(vni, host.key), host.arrives_from, False
 
 
 def forwarding(network: LinuxNetwork) -> Iterator[Fdb]:

@@ -83,6 +83,11 @@ def fixed_tunnel_of(vni: int, host_key: int) -> str:
     return f"og{vni:06x}x{host_key:x}"
 
 
+def fixed_arrival_of(vni: int, host_key: int) -> str:
+    """Return the name of the device that takes what a host sends from its endpoint of the other version of IP."""
+    return f"og{vni:06x}y{host_key:x}"
+
+
 def vrf_of(vni: int) -> str:
     """Return the name of the routing domain of a network that carries IP."""
     return f"og-v{vni:06x}"

@@ -42,17 +42,6 @@ class OptionRule:
         return self.spec.action is PolicyAction.ALLOW
 
 
-def is_expressible(spec: OptionPolicySpec) -> bool:
-    """Tell whether filters can carry out a policy."""
-    return (
-        spec.direction is Direction.INGRESS
-        and spec.action is not None
-        and not spec.actions
-        and spec.packet.dscp is None
-        and all(ethertype in _PROTOCOLS for ethertype in ethertypes_of(spec))
-    )
-
-
 def rules_at(intent: Intent, port: Object[PortSpec], network: NetworkView) -> tuple[OptionRule, ...]:
     """Return the option policies about what is sent to a port, by key."""
     held = (intent.option_policies[name] for name in intent.policies_of(port.spec.network))

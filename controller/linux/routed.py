@@ -20,7 +20,7 @@ from controller.compiler.features.protocols import ICMPV6, NEIGHBOUR_ADVERTISEME
 from controller.compiler.views import PortView
 from controller.intent.model import link_local
 from controller.linux import antispoof
-from controller.linux.fixed import device_towards
+from controller.linux.fixed import device_towards, devices
 from controller.linux.layout import (
     DESTINATIONS,
     DEVICE_MTU,
@@ -84,10 +84,10 @@ def state(network: LinuxNetwork) -> KernelState:
 def _links(network: LinuxNetwork) -> Iterator[Link]:
     vni, alias = network.view.vni, alias_of(f"network {network.name}")
     yield Link(name=vrf_of(vni), kind=VrfLink(table=TABLES + vni), alias=alias, mtu=DEVICE_MTU)
-    for host in network.remote:
-        kind = device_towards(host.endpoint, vni, network.tunables, dst_port=IP_PORT)
+    for name, remote, _ in devices(network):
+        kind = device_towards(remote, vni, network.tunables, dst_port=IP_PORT)
         yield Link(
-            name=fixed_tunnel_of(vni, host.key),
+            name=name,
             kind=replace(kind, inner_proto_inherit=True),
             alias=alias,
             mtu=network.mtu,
@@ -97,7 +97,7 @@ def _links(network: LinuxNetwork) -> Iterator[Link]:
 
 def _settings(network: LinuxNetwork) -> Iterator[Setting]:
     interfaces = [port.interface for port in network.local]
-    tunnels = [fixed_tunnel_of(network.view.vni, host.key) for host in network.remote]
+    tunnels = [name for name, _, _ in devices(network)]
     # A packet that comes in by a slave of a routing domain has come in by the domain's device.
     for device in (vrf_of(network.view.vni), *interfaces, *tunnels):
         yield Setting(path=f"net/ipv4/conf/{device}/forwarding", value="1")
@@ -140,9 +140,8 @@ def _filters(network: LinuxNetwork) -> Iterator[Filter]:
                     actions=actions,
                 )
         yield from _only_to(local.interface, DESTINATIONS, _ports(network))
-    for host in network.remote:
-        here = (port.view for port in network.local)
-        yield from _only_to(fixed_tunnel_of(network.view.vni, host.key), 0, here)
+    for name, _, _ in devices(network):
+        yield from _only_to(name, 0, (port.view for port in network.local))
 
 
 def _entering(port: PortView) -> Iterator[tuple[int, Protocol, Iterable[Match], Actions]]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from controller.compiler.situation import reachable
 from controller.compiler.views import NetworkView, PortView, port_view
+from controller.intent.identity import LAYOUT
 from controller.intent.model import Address, HostKind, HostSpec, Object, Payload, Tunables
 from controller.linux.layout import DEVICE_MTU, ipv4_text, ipv6_text
 from controller.linux.part import Problem
-from controller.linux.refusals import refusal_of_network, refusal_of_port
+from controller.linux.refusals import refusal_of
 from controller.linux.situation import LinuxSituation
 from ovs_geneve.kernel.objects import GeneveOption
 
@@ -27,6 +28,15 @@ class LocalPort:
     options: tuple[GeneveOption, ...]
     "What its packets carry, in the order on the wire."
 
+    @property
+    def identity(self) -> int:
+        """What its packets say of its group: 0 without one, and while the network does not carry identities yet."""
+        there = any(
+            one.option_class == LAYOUT.option_class and one.option_type == LAYOUT.option_type
+            for one in self.options
+        )
+        return self.view.group if there else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteHost:
@@ -36,6 +46,8 @@ class RemoteHost:
     source: Address
     "The own endpoint from which it is sent to."
     endpoint: Address
+    arrives_from: Address | None
+    "From where it sends here, if that is of the other version of IP: each sends to what the other prefers."
     ports: tuple[PortView, ...]
 
 
@@ -89,12 +101,11 @@ def _local_ports(
     host: Object[HostSpec], network: str, situation: LinuxSituation, problems: list[Problem]
 ) -> Iterator[LocalPort]:
     intent, view = situation.intent, situation.network(network)
-    of_network = refusal_of_network(intent, host, intent.networks[network])
     at = situation.ports_at(host.name)
     for name in sorted(situation.seats.hosts_of(network)[host.name]):
         port = intent.ports[name]
         interface = situation.interface_of(host.name, port)
-        refusal = of_network or refusal_of_port(intent, host, port)
+        refusal = refusal_of(intent, host, port)
         if refusal is None and interface is not None and len(at[interface]) > 1:
             others = ", ".join(f"port/{other}" for other in sorted(at[interface]) if other != name)
             refusal = f"its interface {interface} is that of {others} as well"
@@ -119,8 +130,17 @@ def _remote_hosts(own: Object[HostSpec], network: str, situation: LinuxSituation
                 key=host.key,
                 source=own_endpoint(own.spec.endpoints, endpoint),
                 endpoint=endpoint,
+                arrives_from=_other_way(own.spec.endpoints, host.spec.endpoints, endpoint),
                 ports=tuple(port_view(intent, intent.ports[port], view) for port in sorted(seats[host.name])),
             )
+
+
+def _other_way(own: tuple[Address, ...], remote: tuple[Address, ...], endpoint: Address) -> Address | None:
+    """Return from where a host sends here if it is not from where it is sent to: each takes what the other prefers."""
+    here = reachable(own, frozenset(one.version for one in remote))
+    if here is None or here.version == endpoint.version:
+        return None
+    return own_endpoint(remote, here)
 
 
 def _options(network: NetworkView, port: PortView) -> tuple[GeneveOption, ...]:

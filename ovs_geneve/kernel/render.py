@@ -55,7 +55,7 @@ def _commands(step: Step) -> list[str]:
         case Link() as link if step.verb is Verb.RAISE:
             return [f"ip link set dev {link.name} up"]
         case Link() as link:
-            return [_added(link), f"ip link set dev {link.name} alias {quote(link.alias)}", *_enslaved(link)]
+            return [_added(link), *_kept_mtu(link), _alias(link), *_enslaved(link)]
         case Attachment() as one:
             mtu = [f"ip link set dev {one.name} mtu {one.mtu}"] if one.mtu is not None else []
             return mtu + _enslaved(one)
@@ -122,6 +122,15 @@ def _added(link: Link) -> str:
         f"test -e /sys/class/net/{link.name} || "
         f"ip link add {link.name}{mac} mtu {link.mtu} type {codec_links.kind_name(link.kind)}{_words(link.kind)}"
     )
+
+
+def _kept_mtu(link: Link) -> list[str]:
+    # Else a bridge has that of its narrowest port (net/bridge/br_if.c, br_mtu_auto_adjust), whatever it was made with.
+    return [f"ip link set dev {link.name} mtu {link.mtu}"] if isinstance(link.kind, BridgeLink) else []
+
+
+def _alias(link: Link) -> str:
+    return f"ip link set dev {link.name} alias {quote(link.alias)}"
 
 
 def _enslaved(one: Link | Attachment) -> list[str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Netlink messages and attributes as bytes (linux/netlink.h, linux/rtnetlink.h).
 
-pyroute2 has the numbers; its message classes know neither flower nor tunnel_key and cost a millisecond a filter.
+pyroute2 has the numbers; its message classes know neither flower nor tunnel_key.
 """
 
 from __future__ import annotations

@@ -247,9 +247,10 @@ class World:
         known = [name for name in known if name in (*ports, inside)]
         assert len(known) <= 1, known
         multicast = _number(packet.dst_mac) >> 40 & 1
+        silent = {one.name for one in ports.values() if one.port is not None and not one.port.flood}
         isolated = {one.name for one in (*state.links, *state.attachments) if one.port and one.port.isolated}
         for member in ports if multicast or not known else [name for name in known if name != inside]:
-            if not {inside, member} <= isolated:
+            if not {inside, member} <= isolated and (known or member not in silent):
                 self._out(host, member, packet)
 
     def _route(self, host: str, table: int, packet: Packet) -> None:

@@ -47,6 +47,8 @@ def test_fixed_tunnels_carry_what_the_one_for_all_does() -> None:
     assert places(world.send("lx1", "if-a1", between(fabric, "a1", "a2"))) == [("lx1", "if-a2")]
     assert places(world.send("lx1", "if-a1", between(fabric, "a1", "b1", 6))) == [("lx2", "if-b1")]
     assert places(world.send("lx1", "if-a1", between(fabric, "a1", "c1"))) == [("lx3", "if-c1")]
+    # Each sends to what the other prefers: there by IPv6, back by IPv4.
+    assert places(world.send("lx3", "if-c1", between(fabric, "c1", "a1"))) == [("lx1", "if-a1")]
     ((_, _, packet),) = world.send("lx1", "if-a1", between(fabric, "a1", "d1"))
     assert packet.tunnel == Tunnel(vni=100, src="192.0.2.1", dst="192.0.2.9")
     everybody = replace(between(fabric, "a1", "b1"), dst_mac="ff:ff:ff:ff:ff:ff")
@@ -98,8 +100,10 @@ def test_a_network_of_ip_is_routed(style: TunnelStyle) -> None:
         ("a1", "b1", 4, ("lx2", "if-b1")),
         ("a1", "b1", 6, ("lx2", "if-b1")),
         ("b1", "c1", 4, ("lx3", "if-c1")),
+        ("a1", "c1", 6, ("lx3", "if-c1")),
+        ("c1", "a1", 6, ("lx1", "if-a1")),
     ):
-        at = "lx2" if source == "b1" else "lx1"
+        at = {"a": "lx1", "b": "lx2", "c": "lx3"}[source[0]]
         packet = replace(between(fabric, source, destination, version), dst_mac="02:ff:ff:ff:ff:ff")
         assert places(world.send(at, f"if-{source}", packet)) == [where]
     packet = between(fabric, "a1", "b1")
@@ -126,7 +130,11 @@ def test_the_host_answers_for_all_addresses_but_the_ports_own() -> None:
 FIXED, METADATA = TunnelStyle.FIXED, TunnelStyle.METADATA
 
 REFUSED = {
-    "vlan": (METADATA, [put("blue", network(100, inner_vlan=InnerVlan.STRIP))], "takes VLAN tags off"),
+    "vlan": (
+        METADATA,
+        [put("blue", network(100, inner_vlan=InnerVlan.STRIP))],
+        "network/blue needs taking VLAN tags off",
+    ),
     "critical": (
         FIXED,
         [
@@ -134,7 +142,7 @@ REFUSED = {
             put("s", schema(0x81)),
             put("blue", network(100, "s")),
         ],
-        "carries option s, which is critical",
+        "network/blue needs critical options",
     ),
     "option-policy": (
         FIXED,
@@ -143,7 +151,7 @@ REFUSED = {
             put("blue", network(100, "s")),
             put("r", policy("blue", {"s.tier": (1, 1)}, to_port="b1")),
         ],
-        "option-policy/r looks at options",
+        "option-policy/r needs stamping options that policies match",
     ),
     "protected": (
         FIXED,
@@ -153,7 +161,7 @@ REFUSED = {
             put("a1", port("blue", 1, "10.0.0.1", group="web")),
             put("in", group_policy("blue", "web")),
         ],
-        "policy/in protects its group web",
+        "policy/in needs policies between groups",
     ),
     "spoken-of": (
         FIXED,
@@ -164,7 +172,7 @@ REFUSED = {
             put("a1", port("blue", 1, "10.0.0.1", group="web")),
             put("no", group_policy("blue", "db", from_group="web", allow=False)),
         ],
-        "policy/no speaks of its group web",
+        "policy/no needs telling the group of senders",
     ),
     "stateful": (
         METADATA,
@@ -174,7 +182,7 @@ REFUSED = {
             put("a1", port("blue", 1, "10.0.0.1", group="web")),
             put("in", group_policy("blue", "web", stateful=True)),
         ],
-        "policy/in remembers connections to its group web",
+        "policy/in needs stateful policies",
     ),
     "answers": (
         METADATA,
@@ -186,7 +194,7 @@ REFUSED = {
             put("in", group_policy("blue", "web", from_group="db")),
             put("out", group_policy("blue", "db", from_group="web", stateful=True)),
         ],
-        "policy/out lets in answers to its group web",
+        "policy/out needs stateful policies",
     ),
 }
 

@@ -108,9 +108,11 @@ def test_without_linux_hosts_nothing_is_kept_and_the_first_one_gets_all() -> Non
     fabric.plug("hv2", p2="tap2")
     assert fabric.compiler.parts_compiled == 0
     for _ in range(2):
-        assert set(fabric.do(put("hv2", linux("192.0.2.2")))["hv2"]) == {"host", "network/blue"}
+        held = fabric.intent.hosts["hv2"]
+        changes = fabric.swap(replace(held, spec=linux("192.0.2.2")))
+        assert set(changes["hv2"]) == {"host", "network/blue"}
         check(fabric)
-        assert fabric.do(put("hv2", host("192.0.2.2")))["hv2"] == {"host": None, "network/blue": None}
+        assert fabric.swap(held)["hv2"] == {"host": None, "network/blue": None}
         fabric.do(unbind("p1"))
         fabric.do(bind("p1", "hv1"))
 

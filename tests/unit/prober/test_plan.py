@@ -5,6 +5,7 @@ import pytest
 
 from controller.errors import Invalid, NotFound
 from controller.intent.intent import Intent
+from controller.intent.model import HostKind
 from controller.prober import plan
 from controller.prober.plan import Request, legs
 from tests.builders import after, bind, host, network, port, put, schema
@@ -69,6 +70,16 @@ def test_all_hosts_and_those_that_cannot_meet():
         ("hv3", "hv4"),
         ("hv4", "hv3"),
     }
+
+
+def test_hosts_without_open_vswitch_are_left_out():
+    linux = put("lx1", host("192.0.2.77", kind=HostKind.LINUX))
+    intent = after(fabric(), linux, put("red9", port("red", 99)), bind("red9", "lx1"))
+    for request in (Request(network="red"), Request(network="red", all_hosts=True)):
+        assert said(legs(intent, request)) == said(legs(fabric(), request))
+    with pytest.raises(Invalid, match="host/lx1 has no Open vSwitch") as caught:
+        legs(intent, Request(network="red", pairs=(("hv1", "lx1"),)))
+    assert (caught.value.code, caught.value.pointer) == ("host-cannot-probe", "/pairs/0/1")
 
 
 def test_options_in_slot_order_and_what_they_leave_for_packets():
