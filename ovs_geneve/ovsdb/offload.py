@@ -104,12 +104,15 @@ def plan_offload(
     if wanted is None:
         return [] if note is None else _changed(root, _restored(root, note), None)
     put = wanted.keys
-    found = dict(note.found) if note is not None else {}
-    found |= {key: root.other_config.get(key) for key in put if key not in found}
+    before = {} if note is None else note.found
+    found = {key: before.get(key, root.other_config.get(key)) for key in put}
+    unwanted = {} if note is None else _restored(root, note)
     running = None if process is None else Running(process, running_setting(root, process))
     if running is not None and not running.setting.enabled:
         running = Running(running.process, wanted)
-    return _changed(root, put, OffloadNote(owner=owner, found=found, put=put, running=running))
+    return _changed(
+        root, {**unwanted, **put}, OffloadNote(owner=owner, found=found, put=put, running=running)
+    )
 
 
 def note_in(root: OpenVSwitch) -> OffloadNote | None:

@@ -92,6 +92,20 @@ def test_what_was_there_comes_back(before: dict[str, str], wanted: OffloadSettin
     assert machine.root.external_ids == {}
 
 
+@pytest.mark.parametrize("wanted", [OFF, ON, SKIP_HW])
+@pytest.mark.parametrize("then", [OFF, ON, SKIP_HW])
+def test_what_was_there_comes_back_after_a_change_of_mind(
+    wanted: OffloadSetting, then: OffloadSetting
+) -> None:
+    before = {"hw-offload": "true", "tc-policy": "skip_sw"}
+    machine = Machine(**before)
+    machine.want(wanted)
+    machine.want(then)
+    assert setting_in(machine.root.other_config) == then
+    machine.want(None)
+    assert machine.root.other_config == before
+
+
 def test_what_somebody_set_after_us_stays_his() -> None:
     machine = Machine()
     machine.want(ON)
