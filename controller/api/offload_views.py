@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from controller.api.offload_schema import (
     FamilyView,
@@ -52,7 +53,8 @@ def report_view(
     networks: Iterable[str],
 ) -> OffloadReportView:
     """Show hosts (those in `reports`) and networks."""
-    uses = {name: network_use(intent, name, tunnel_port) for name in sorted(networks)}
+    # Our receivers drop OAM packets first (docs/pipeline.md), so every megaflow of theirs compares the O bit.
+    uses = {name: replace(network_use(intent, name, tunnel_port), oam=True) for name in sorted(networks)}
     return OffloadReportView(
         revision=intent.revision,
         hosts=[_host(intent, name, reports[name], sights.get(name), uses) for name in sorted(reports)],

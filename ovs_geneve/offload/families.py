@@ -46,6 +46,7 @@ class Family:
     matches_zero: Limit[bool] | None = None
     several_kinds: Limit[bool] | None = None
     udp_port: Limit[int] | None = None
+    oam: Limit[bool] | None = None
     conntrack: Limit[bool] | None = None
     mirror: Limit[bool] | None = None
     dscp: Limit[bool] | None = None

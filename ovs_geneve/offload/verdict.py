@@ -17,6 +17,8 @@ from ovs_geneve.offload.families import SOFTWARE, Family, Limit, families
 
 _OPTION_HEADER = 4
 
+_OAM = "nothing on the host: receivers drop OAM packets, so every flow of theirs compares the bit"
+
 _OVS_TC = "Open vSwitch 3.1 lib/netdev-offload-tc.c"
 
 
@@ -72,6 +74,8 @@ class NetworkUse:
     udp_port: int = 6081
     df: bool = True
     "The outer header is to say: do not fragment."
+    oam: bool = False
+    "Receivers compare the O bit of the GENEVE header."
 
     @property
     def total(self) -> int:
@@ -133,7 +137,12 @@ def _compares(family: Family, use: NetworkUse) -> Iterator[Reason]:
     what = f"whether {family.title} takes packets from GENEVE tunnels"
     cannot = tuple(_can("no-geneve", family.geneve, what, ""))
     yield from cannot
-    if verdict_of(cannot) is Verdict.NO or not use.options:
+    if verdict_of(cannot) is Verdict.NO:
+        return
+    if use.oam:
+        what = f"whether {family.title} compares the O bit"
+        yield from _can("oam-bit", family.oam, what, _OAM)
+    if not use.options:
         return
     most = family.matches
     change = (

@@ -61,7 +61,8 @@ async def test_by_rules_every_family_has_its_verdict(report):
     (blue,) = (await report(network="blue"))["networks"]
     families = {one["family"]: one for one in blue["families"]}
     assert list(families) == ["tc", "mlx5", "ice", "bnxt", "nfp"]
-    assert (families["tc"]["sending"], families["tc"]["receiving"]) == ("yes", "yes")
+    assert (families["tc"]["sending"], families["tc"]["receiving"]) == ("yes", "unknown")
+    assert "oam-bit" in codes(families["tc"])
     assert families["tc"]["hardware"] is False
     assert (families["ice"]["sending"], families["ice"]["receiving"]) == ("no", "no")
     (option,) = families["mlx5"]["options"]
