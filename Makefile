@@ -8,6 +8,7 @@ SUDO := $(shell test $$(id -u) = 0 || echo sudo)
 PYTEST := $(BIN)/python -m pytest -q
 
 # What the lab and the tests run besides Python.
+# A guest installs what it is made of by itself, where one is needed: tests/vm/guest/packages.py.
 DEBIAN := openvswitch-switch openvswitch-common iproute2 iputils-ping util-linux kmod tcpdump tshark python3-venv
 
 # What only benchmarks run. For a comparison with OVN there must be more, and $OVN_BENCH: ethtool ovn-central ovn-host.
@@ -19,7 +20,7 @@ VAGRANT_DEBIAN := $(VAGRANT_CHECK_DEBIAN) libvirt-daemon-system libvirt-clients 
 	qemu-utils mmdebstrap e2fsprogs rsync
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test check test-unit test-functional test-system bench bench-kernel setup packages \
+.PHONY: help demo lab lab-down test check test-unit test-functional test-system test-vm bench bench-kernel setup packages \
 	bench-packages format clean deb vagrant-check vagrant-local vagrant-check-packages vagrant-packages
 
 help: ## Show this
@@ -34,7 +35,7 @@ lab: setup ## Leave a lab running beside a controller and say what to try (lab-d
 lab-down: setup ## End the lab and its controller
 	$(SUDO) $(BIN)/ovs-geneve lab down
 
-test: check vagrant-check test-functional test-system ## Everything, in this order
+test: check vagrant-check test-functional test-system test-vm ## Everything, in this order
 
 check: $(VENV)/ready ## Format, lint, types, unit tests: no root, no Open vSwitch
 	$(BIN)/ruff format --check .
@@ -50,6 +51,9 @@ test-functional: setup ## Real ovs-vswitchd, ovsdb-server and tshark, no packets
 
 test-system: setup ## Real packets in network namespaces; needs root
 	$(SUDO) $(PYTEST) tests/system
+
+test-vm: setup ## The kernel's datapath, in guests where this kernel has none; lists what was proved
+	$(SUDO) $(BIN)/python -m tests.vm
 
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks

@@ -23,6 +23,8 @@ class EventKind(StrEnum):
     "Open vSwitch dropped good packets of a peer together with bad ones; the guard took that drop out."
     CANNOT_HEAL = "cannot-heal"
     "The guard could not do what it had to."
+    UPCALLS_LOST = "upcalls-lost"
+    "A kernel's datapath dropped packets because ovs-vswitchd did not take them."
     DENIED = "denied"
     "A policy between groups refused packets, and tells of it."
     ROLLOUT = "rollout"

@@ -30,9 +30,7 @@ class Table(IntEnum):
     EGRESS = 25
     "Option policies of the sender: restamp, steer, drop."
     NEIGHBOURS = 30
-    "Answers ARP and ND from the port table."
-    ADVERTISE = 35
-    "Completes an ND answer: OVS sets the option of an advertisement only where a flow matches its type."
+    "Answers ARP from the port table; sends ND questions to the owner of the address alone."
     TRACK = 37
     "Shows conntrack the connections of stateful policies, on their way out."
     FORWARD = 40

@@ -20,6 +20,7 @@ from pathlib import Path
 from controller.compiler.views import network_view, tlv_map
 from controller.events import EventKind, EventLog
 from controller.guard.judge import Rules
+from controller.guard.upcalls import Upcalls, parse_misses
 from controller.guard.watch import Decision, Watch
 from controller.guard.words import Words
 from controller.intent.intent import Intent
@@ -73,6 +74,7 @@ class Guard:
         self._patrols: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, dict[str, _Trouble]] = {}
         "By host and peer."
+        self._upcalls: dict[str, Upcalls] = {}
         self._seen: dict[str, float] = {}
         "When a host's ovs-vswitchd answered last."
         self._words = Words()
@@ -101,15 +103,18 @@ class Guard:
                 await asyncio.wait(tasks)
 
     def conditions(self, host: str) -> tuple[Condition, ...]:
-        """Say that a host suffers from a peer, or did a moment ago; nothing while all is well."""
+        """Say that a host suffers from a peer or from itself, or did a moment ago; nothing while all is well."""
         now = time.monotonic()
+        upcalls = self._upcalls.get(host)
+        lost = "" if upcalls is None else upcalls.message(now)
         troubles = self._troubles.get(host, {})
         for peer in [peer for peer, trouble in troubles.items() if trouble.until < now]:
             del troubles[peer]
-        if not troubles:
+        messages = [*([lost] if lost else []), *(troubles[peer].message for peer in sorted(troubles))]
+        if not messages:
             return ()
-        message = "; ".join(troubles[peer].message for peer in sorted(troubles))
-        return (Condition(type="Degraded", status=Truth.TRUE, reason="BadOptions", message=message),)
+        reason = "UpcallsLost" if lost else "BadOptions"
+        return (Condition(type="Degraded", status=Truth.TRUE, reason=reason, message="; ".join(messages)),)
 
     def _ended(self, host: str, _: asyncio.Task[None]) -> None:
         self._patrols.pop(host, None)
@@ -129,6 +134,7 @@ class Guard:
             except (ConnectionLost, CommandFailed) as error:
                 _log.debug("guard of %s: %s", host, error)  # its link says that it is away
                 watches, beat = {}, _Beat()
+                self._upcalls.pop(host, None)
             except Exception:  # the guard of a host must not end before the host does
                 _log.exception("guard of %s", host)
             await asyncio.sleep(pause)
@@ -137,7 +143,8 @@ class Guard:
         """Look at every datapath of a host; return after how many seconds to look again."""
         intent = self._intent()
         rules, peers = self._rules_of(intent), _peers_of(intent, host)
-        (datapaths,) = await call(socket, [("dpctl/dump-dps",)])
+        datapaths, shown = await call(socket, [("dpctl/dump-dps",), ("dpctl/show",)])
+        self._count_upcalls(host, shown)
         pause = _EVERY
         for datapath in datapaths.text.split():
             began = time.monotonic()
@@ -152,6 +159,13 @@ class Guard:
                 self._tell_failures(host, zip(decision.commands, replies, strict=True))
             self._tell(host, decision, intent)
         return pause
+
+    def _count_upcalls(self, host: str, shown: Reply) -> None:
+        upcalls, now = self._upcalls.setdefault(host, Upcalls()), time.monotonic()
+        if shown.error is None and upcalls.look(parse_misses(shown.text), now):
+            message = upcalls.message(now)
+            self._events.add(EventKind.UPCALLS_LOST, host=host, message=message, now=time.time())
+            _log.warning("host %s: %s", host, message)
 
     def _rules_of(self, intent: Intent) -> Rules:
         if self._rules is None or self._rules[0] is not intent:

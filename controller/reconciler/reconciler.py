@@ -252,13 +252,14 @@ class Reconciler:
             holder = self.peers.holder_of(held.name)
             behind = self.peers.is_behind(held.name, self.compiler.intent.revision)
             return status.ACCEPTED, *status.served_elsewhere(holder, behind)
-        if held.kind is Kind.HOST:
+        if isinstance(held.spec, HostSpec):
             report = self.report(held.name)
             programmed = status.bridge_programmed(self.programmers.get(held.name))
             if self._is_unrecorded(held.name):
                 programmed = status.recorded_too(programmed)
             said = (status.ACCEPTED, status.connected(report), status.provisioned(report), programmed)
-            return *said, *status.offloading(report.offload)
+            advice = status.interoperable(held.spec)
+            return (*said, *status.offloading(report.offload), *(() if advice is None else (advice,)))
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)

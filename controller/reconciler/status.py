@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from controller.intent.identity import IDENTITY
-from controller.intent.model import Direction, OptionPolicySpec, RolloutSpec, RolloutStage
+from controller.intent.model import Direction, HostSpec, OptionPolicySpec, RolloutSpec, RolloutStage
 from controller.intent.rules import ports_named
 from controller.reconciler.programmer import TAKEN, Phase, Programmer
 from controller.southbound.ports import HostReport, LinkState, OffloadState, Peers
@@ -238,6 +238,18 @@ def bridge_programmed(programmer: Programmer | None) -> Condition:
         )
         return _not("Programmed", "NotSupported", message)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def interoperable(host: HostSpec) -> Condition | None:
+    """Say that peers may refuse what a host sends; None when nothing speaks for that."""
+    six = sorted(str(address) for address in host.endpoints if address.version == 6)
+    if host.tunables.csum or not six:
+        return None
+    message = (
+        f"tunnel.csum is false: from {', '.join(six)} it sends UDP checksums of 0, which a peer that is Linux without "
+        "Open vSwitch drops unless its device has udp6zerocsumrx (RFC 6935 5): set tunnel.csum to true"
+    )
+    return _not("Interoperable", "ZeroChecksums", message)
 
 
 def recorded_too(done: Condition) -> Condition:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.lab import Lab, LabSettings, Underlay, down
+from controller.lab import Datapath, Lab, LabSettings, Underlay, down
 from tests.system.overlay import Controller, Overlay
 
 _PLAIN = str.maketrans("_", "0")
@@ -33,6 +33,7 @@ def make_overlay() -> Iterator[Callable[..., Overlay]]:
             *arguments: str,
             hosts: int = 3,
             underlay: Underlay = Underlay.IPV4,
+            datapath: Datapath = Datapath.AUTO,
             where: str | None = None,
             enrol: bool = True,
         ) -> Overlay:
@@ -40,7 +41,9 @@ def make_overlay() -> Iterator[Callable[..., Overlay]]:
             home = Path(tempfile.mkdtemp(prefix="sys"))
             stack.callback(shutil.rmtree, home)
             name = f"s{home.name[3:].translate(_PLAIN)}".lower()
-            settings = LabSettings(name=name, hosts=hosts, underlay=underlay, directory=home / "lab")
+            settings = LabSettings(
+                name=name, hosts=hosts, underlay=underlay, datapath=datapath, directory=home / "lab"
+            )
             stack.callback(down, settings)
             lab = Lab.up(settings)
             controller = Controller(home / "state", lab, *arguments, where=where)

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from controller.lab import namespaces
 from controller.lab.settings import workload_namespace
+from tests.patience import patient
 from tests.system.overlay import Endpoint, Overlay
 
 T = TypeVar("T")
 
-REFUSED_S = 0.4
+REFUSED_S = patient(0.4)
 "A SYN that is dropped is sent again after a second: what takes so long was refused."
 
 _ports = itertools.count(20_000)
@@ -37,7 +38,7 @@ def tcp(overlay: Overlay, source: Endpoint, target: Endpoint, port: int, *, vers
         except TimeoutError:
             return False
         server = stack.enter_context(listener.accept()[0])
-        server.settimeout(5)
+        server.settimeout(patient(5))
         for one, other in ((client, server), (server, client)):
             one.sendall(b"x" * 3000)
             while len(other.recv(3000, socket.MSG_PEEK | socket.MSG_WAITALL)) < 3000:
@@ -49,7 +50,7 @@ def listen(overlay: Overlay, target: Endpoint, address: str, port: int) -> socke
     """Return a socket that takes connections to a workload; `accept` waits no longer than 5 s."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     made = inside(overlay, target, lambda: socket.create_server((address, port), family=family, backlog=1024))
-    made.settimeout(5)
+    made.settimeout(patient(5))
     return made
 
 
@@ -58,7 +59,7 @@ def connect(
 ) -> socket.socket:
     """Return a connection of a workload; TimeoutError where nobody answers."""
     made = inside(overlay, source, lambda: socket.create_connection((address, port), timeout))
-    made.settimeout(5)
+    made.settimeout(patient(5))
     return made
 
 
@@ -142,6 +143,6 @@ def many_connections(
             server = stack.enter_context(listeners[port].accept()[0])
             for one, other in ((client, server), (server, client)):
                 one.sendall(b"x")
-                other.settimeout(5)
+                other.settimeout(patient(5))
                 assert other.recv(1) == b"x"
         yield

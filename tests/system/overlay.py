@@ -34,11 +34,12 @@ from controller.intent.model import (
 from controller.lab import Lab, LabHost
 from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.values import Vni
+from tests.patience import patient
 from tests.system.wire import LENGTH, SOCKET
 
 _ROOT = Path(__file__).parents[2]
 _vnis = itertools.count(1000)
-PATIENCE = 8.0
+PATIENCE = patient(8.0)
 "Seconds until what should take milliseconds counts as not happening."
 
 
@@ -118,12 +119,12 @@ class Controller:
         assert self._session is not None
         self._session.close()
         self._process.send_signal(number)
-        code = self._process.wait(15)
+        code = self._process.wait(patient(15))
         self._process = self._session = None
         assert code == expected, f"the controller ended with {code}:\n{self._tail()}"
 
     def _call(self) -> socket.socket:
-        end = time.monotonic() + 20
+        end = time.monotonic() + patient(20)
         while True:
             session = socket.socket(socket.AF_UNIX)
             try:
@@ -135,7 +136,7 @@ class Controller:
                 assert time.monotonic() < end, f"the controller does not start:\n{self._tail()}"
                 time.sleep(0.05)
             else:
-                session.settimeout(30)
+                session.settimeout(patient(30))
                 return session
 
     def _exactly(self, count: int) -> bytes:
@@ -246,7 +247,7 @@ class Overlay:
     def plug(self, endpoint: Endpoint, host: str, *, wait: bool = True) -> None:
         lengths = {4: 24, 6: 64}
         addresses = [f"{a}/{lengths[ip_address(a).version]}" for a in endpoint.addresses]
-        self.lab.plug(host, endpoint.name, endpoint.mac, addresses)
+        self.lab.plug(host, endpoint.name, endpoint.mac, addresses, timeout=patient(10))
         if wait:
             self.controller.settle((Kind.PORT, endpoint.name))
 
@@ -333,7 +334,7 @@ class Overlay:
         done = self.lab.exec(
             source.name,
             ["ping", "-n", "-q", "-c", str(count), "-i", str(interval), "-W", str(wait), target],
-            timeout=count * max(interval, wait) + 10,
+            timeout=count * max(interval, wait) + patient(10),
         )
         found = re.search(r"(\d+) received", done.stdout)
         assert found is not None, done.stdout + done.stderr
@@ -388,9 +389,9 @@ class Pinging:
     def stop(self) -> str:
         """End it and return all it said."""
         if self._said is None:
-            time.sleep(0.1)  # for the answer to the last one
+            time.sleep(patient(0.1))  # for the answer to the last one
             self._process.send_signal(signal.SIGINT)
-            self._said = self._process.communicate(timeout=10)[0]
+            self._said = self._process.communicate(timeout=patient(10))[0]
         return self._said
 
     def times(self) -> list[float]:

@@ -21,6 +21,7 @@ from scapy.packet import Packet
 from controller.lab import Lab, namespaces
 from controller.lab.settings import fabric_namespace, workload_namespace
 from controller.lab.underlay import UNDERLAY_SWITCH
+from tests.patience import patient
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
@@ -78,7 +79,7 @@ class Wire:
     def count(self, mark: bytes) -> int:
         return sum(mark in frame for frame in self.heard())
 
-    def wait_for(self, mark: bytes, timeout: float = 3.0) -> bool:
+    def wait_for(self, mark: bytes, timeout: float = patient(3.0)) -> bool:
         """Tell whether a frame with the token came in within so many seconds."""
         end = time.monotonic() + timeout
         while not self.count(mark):
@@ -114,5 +115,5 @@ class Wires:
         """Return who heard the token how often, once all `listeners` heard it and a moment more has passed."""
         for name in listeners:
             self._wires[name].wait_for(mark)
-        time.sleep(grace)
+        time.sleep(patient(grace))
         return self.counts(mark)

@@ -22,6 +22,7 @@ from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.geneve.outer import OuterPacket, find_geneve
 from ovs_geneve.geneve.packet import Packet, decode
 from ovs_geneve.values import OptionClass, OptionType
+from tests.patience import patient
 from tests.system.overlay import Endpoint, Overlay
 from tests.system.packets import BROADCAST, Wires, marked, token
 
@@ -75,7 +76,7 @@ def passing(overlay: Overlay, sources: list[Endpoint], target: Endpoint) -> list
             frame = Ether(src=source.mac, dst=target.mac) / IP(src=source.ipv4, dst=target.ipv4)
             wires[source.name].send(marked(frame / UDP(dport=9), mark))
             heard.append(mark)
-        time.sleep(0.15)
+        time.sleep(patient(0.15))
         return [wires[target.name].count(mark) == 1 for mark in heard]
 
 
@@ -141,7 +142,7 @@ def on_the_wire(
     """Capture a host's underlay while `say` speaks; return the file and the GENEVE packets that carry the token."""
     with overlay.lab.capture(host, expression="udp port 6081") as capture:
         say()
-        time.sleep(0.3)
+        time.sleep(patient(0.3))
     found = []
     for frame in read_capture(io.BytesIO(capture.path.read_bytes())):
         outer = find_geneve(frame.linktype, frame.data)

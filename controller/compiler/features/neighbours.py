@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ARP and neighbour discovery are answered by the asker's own switch, from the port table.
+"""Questions for neighbours disturb nobody but whom they are about.
 
-Only questions to everybody are answered; a unicast question asks whether the neighbour is alive and goes to it.
+ARP is answered by the asker's own switch, from the port table. Neighbour discovery is sent to the owner of the address
+alone, who answers: no Linux kernel's datapath can write an advertisement (docs/decisions/0010-kernel-datapath.md).
+Only questions to everybody are touched; a unicast question asks whether the neighbour is alive and goes to it anyway.
 """
 
 from __future__ import annotations
@@ -15,10 +17,7 @@ from controller.compiler.features.protocols import (
     ICMPV6,
     IPV6,
     MULTICAST_BIT,
-    NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
-    SOLICITED_OVERRIDE,
-    TARGET_LINK_LAYER_ADDRESS,
 )
 from controller.compiler.pipeline import Priority, Table
 from controller.compiler.views import PortView
@@ -35,54 +34,31 @@ from ovs_geneve.openflow.fields import (
     ICMPV6_CODE,
     ICMPV6_TYPE,
     IP_PROTO,
-    IP_TTL,
-    IPV6_DST,
-    IPV6_SRC,
-    ND_OPTIONS_TYPE,
-    ND_RESERVED,
     ND_TARGET,
-    ND_TLL,
     TUN_ID,
 )
 from ovs_geneve.openflow.flow import Flow, Match, TermLike
 
 OFPP_IN_PORT = 0xFFFFFFF8
 
-_ND_HOP_LIMIT = 255
-"Receivers drop anything less: it proves that no router was on the way (RFC 4861 7.1.2)."
-
 
 def flows(port: PortView) -> Iterator[Flow]:
-    """Yield the answers to who has the port's addresses: the same on every host of the network."""
+    """Yield what becomes of who has the port's addresses: the same on every host of the network."""
     for address in port.ipv4:
-        reply = (*_arp_reply(port.mac, address), Output(OFPP_IN_PORT))
-        yield _answer(port, _arp_question(address), reply, goto=None)
+        yield _asked(port, _arp_question(address), _arp_reply(port.mac, address))
     for address in port.ipv6:
-        yield _answer(port, _solicitation(address), _advertisement(address), goto=Table.ADVERTISE)
+        yield _asked(port, _solicitation(address), (SetField(ETH_DST, port.mac),), goto=Table.TRACK)
 
 
-def advertise_flow() -> Flow:
-    """Return the one flow that completes and sends every ND answer; its sender is set by then."""
-    match = Match.of(
-        (ETH_TYPE, IPV6), (IP_PROTO, ICMPV6), (ICMPV6_TYPE, NEIGHBOUR_ADVERTISEMENT), (ICMPV6_CODE, 0)
-    )
-    return Flow(
-        table=Table.ADVERTISE,
-        priority=Priority.EXACT,
-        match=match,
-        actions=(Move(ETH_SRC, ND_TLL, 48), Output(OFPP_IN_PORT)),
-    )
-
-
-def _answer(
-    port: PortView, question: tuple[TermLike, ...], reply: tuple[Action, ...], goto: Table | None
+def _asked(
+    port: PortView, question: tuple[TermLike, ...], actions: tuple[Action, ...], goto: Table | None = None
 ) -> Flow:
     to_all: TermLike = (ETH_DST, MULTICAST_BIT, MULTICAST_BIT)
     return Flow(
         table=Table.NEIGHBOURS,
         priority=Priority.EXACT,
         match=Match.of((TUN_ID, port.vni), to_all, *question),
-        actions=(Move(ETH_SRC, ETH_DST, 48), SetField(ETH_SRC, port.mac), *reply),
+        actions=actions,
         goto=goto,
     )
 
@@ -93,11 +69,14 @@ def _arp_question(address: int) -> tuple[TermLike, ...]:
 
 def _arp_reply(mac: int, address: int) -> tuple[Action, ...]:
     return (
+        Move(ETH_SRC, ETH_DST, 48),
+        SetField(ETH_SRC, mac),
         SetField(ARP_OP, ARP_REPLY),
         Move(ARP_SHA, ARP_THA, 48),
         Move(ARP_SPA, ARP_TPA, 32),
         SetField(ARP_SHA, mac),
         SetField(ARP_SPA, address),
+        Output(OFPP_IN_PORT),
     )
 
 
@@ -108,15 +87,4 @@ def _solicitation(address: int) -> tuple[TermLike, ...]:
         (ICMPV6_TYPE, NEIGHBOUR_SOLICITATION),
         (ICMPV6_CODE, 0),
         (ND_TARGET, address),
-    )
-
-
-def _advertisement(address: int) -> tuple[Action, ...]:
-    return (
-        Move(IPV6_SRC, IPV6_DST, 128),
-        SetField(IPV6_SRC, address),
-        SetField(ICMPV6_TYPE, NEIGHBOUR_ADVERTISEMENT),
-        SetField(ND_OPTIONS_TYPE, TARGET_LINK_LAYER_ADDRESS),
-        SetField(ND_RESERVED, SOLICITED_OVERRIDE),
-        SetField(IP_TTL, _ND_HOP_LIMIT),
     )

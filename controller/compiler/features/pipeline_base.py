@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.compiler.features import direct, neighbours, probes
+from controller.compiler.features import direct, probes
 from controller.compiler.features.protocols import (
     ARP,
     ICMPV6,
@@ -75,7 +75,6 @@ def flows() -> Iterator[Flow]:
     yield from _unproved_sources()
     yield from _tiny_fragments()
     yield from _neighbour_discovery()
-    yield neighbours.advertise_flow()
     yield direct.detour_flow()
 
 

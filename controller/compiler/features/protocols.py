@@ -29,12 +29,6 @@ NEIGHBOUR_ADVERTISEMENT = 136
 REDIRECT = 137
 MLDV2_REPORT = 143
 
-TARGET_LINK_LAYER_ADDRESS = 2
-"The ND option that an advertisement carries (RFC 4861 4.6.1)."
-
-SOLICITED_OVERRIDE = 0x60000000
-"The S and O flags of a neighbour advertisement (RFC 4861 4.4)."
-
 IPV4_BROADCAST = 0xFFFFFFFF
 MULTICAST_BIT = 1 << 40
 "Set in the destination MAC of every broadcast and multicast frame."

@@ -25,6 +25,9 @@ class Vswitchd:
         self.refusal: str | None = None
         self.commands: list[list[str]] = []
         self._counter = 7
+        self.loses = 0
+        "Upcalls, at each look."
+        self._lost = 0
 
     def answer(self, method: str, words: list[str]) -> tuple[str | None, str | None]:
         self.commands.append([method, *words])
@@ -36,6 +39,9 @@ class Vswitchd:
                     "netdev@ovs-netdev:\n  flows         : (current 7) (avg 4) (max 9) (limit 10000)\n",
                     None,
                 )
+            case "dpctl/show":
+                self._lost += self.loses
+                return f"system@ovs-system:\n  lookups: hit:0 missed:{self._lost} lost:{self._lost}\n", None
             case "dpctl/dump-dps":
                 return "netdev@ovs-netdev\n", None
             case "dpctl/dump-flows":
@@ -144,3 +150,14 @@ def test_where_vswitchd_takes_commands(tmp_path: Path) -> None:
     assert control_socket(tmp_path) == tmp_path / "ovs-vswitchd.4711.ctl"
     (tmp_path / "ovs-vswitchd.ctl").touch()
     assert control_socket(tmp_path) == tmp_path / "ovs-vswitchd.ctl"
+
+
+async def test_lost_upcalls_are_told_of(tmp_path: Path) -> None:
+    vswitchd, events = Vswitchd(), EventLog()
+    vswitchd.flows, vswitchd.loses = "", 3
+    async with vswitchd.listening(tmp_path), guarding(tmp_path, events) as guard:
+        await until(lambda: guard.conditions("hv2"))
+        (condition,) = guard.conditions("hv2")
+    assert (condition.type, condition.reason) == ("Degraded", "UpcallsLost")
+    assert "took none of 3 packets" in condition.message
+    assert [event.kind for event in events.since(0, 10)] == [EventKind.UPCALLS_LOST]
