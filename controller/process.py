@@ -35,6 +35,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE, OvsdbStore
 from controller.intent.service import IntentService, Result
+from controller.offload.live import Eyes, LocalEyes
 from controller.prober.bridges import FleetBridges
 from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
@@ -77,6 +78,7 @@ class ControllerProcess:
         prober: Prober,
         guard: Guard,
         events: EventLog,
+        tunnel_port: int,
     ) -> None:
         self._service = service
         self._binder = binder
@@ -87,6 +89,8 @@ class ControllerProcess:
         self.reconciler = reconciler
         self.prober = prober
         self.linux = reconciler.linux
+        self.tunnel_port = tunnel_port
+        self.eyes: Eyes = LocalEyes(reconciler.run_directories, lambda: self.intent)
 
     @property
     def intent(self) -> Intent:
@@ -209,7 +213,8 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         if keeper is not None:
             keeper.start()
         collector.start()
-        yield ControllerProcess(service, binder, reconciler, fabric.hosts, rollouts, prober, guard, events)
+        parts = (service, binder, reconciler, fabric.hosts, rollouts, prober, guard, events)
+        yield ControllerProcess(*parts, settings.tunnel_port)
 
 
 async def _service(settings: Settings, remote: str, stack: AsyncExitStack) -> IntentService:

@@ -50,7 +50,7 @@ class CountersView(Struct, kw_only=True):
 class FindingView(Struct, kw_only=True, omit_defaults=True):
     """A remark about options: nothing that is refused."""
 
-    code: Annotated[str, Meta(examples=["over-4-bytes"])]
+    code: Annotated[str, Meta(examples=["offload-mlx5"])]
     severity: Literal["info", "warning", "error"]
     message: str
     field: Annotated[str, Meta(description="The field it is about, if it is about one.")] = ""

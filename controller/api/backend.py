@@ -14,6 +14,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import AnyObject
 from controller.intent.service import Result
 from controller.kernels.hosts import LinuxHosts
+from controller.offload.live import Eyes
 from controller.prober.prober import Prober
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostReport, WaitingHost
@@ -25,6 +26,8 @@ class Controller(Protocol):
 
     version: str
     prober: Prober
+    eyes: Eyes
+    tunnel_port: int
     linux: LinuxHosts
 
     @property

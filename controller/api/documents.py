@@ -51,6 +51,7 @@ from controller.intent.model import (
     HostSpec,
     InnerVlan,
     NetworkSpec,
+    OffloadChoice,
     OptionDirection,
     OptionPolicySpec,
     OptionSchemaSpec,
@@ -90,6 +91,7 @@ def _(document: HostDocument, name: str, intent: Intent) -> HostSpec:
         tunables=Tunables(**structs.asdict(tunnel)),
         tunnels=TunnelStyle(document.tunnels),
         underlay_mtu=document.underlay_mtu,
+        offload=None if document.offload is None else OffloadChoice(document.offload),
     )
 
 
@@ -183,6 +185,7 @@ def _(spec: HostSpec, labels: dict[str, str], intent: Intent) -> HostDocument:
         tunnel=TunnelDocument(**asdict(spec.tunables)),
         tunnels=spec.tunnels.value,
         underlay_mtu=spec.underlay_mtu,
+        offload=None if spec.offload is None else spec.offload.value,
     )
 
 

@@ -12,7 +12,7 @@ from controller.intent.commands import Decision
 from controller.intent.intent import Intent
 from controller.intent.model import Change, object_id
 from controller.intent.preview import NetworkPreview, SlotUse, preview
-from ovs_geneve.geneve.offload_profile import OffloadProfile
+from ovs_geneve.offload.profile import OffloadProfile
 
 
 class PlannedChangeView(Struct):

@@ -88,6 +88,12 @@ class HostDocument(_Document, kw_only=True):
             "interfaces of ports are asked to carry what their network does once every host says it."
         ),
     ] = None
+    offload: Annotated[
+        Literal["off", "on", "skip-hw", "skip-sw"] | None,
+        Meta(
+            description="What Open vSwitch hands to traffic control and its NICs; null leaves the host's setting alone."
+        ),
+    ] = None
 
 
 class TargetDocument(Struct, forbid_unknown_fields=True, kw_only=True):

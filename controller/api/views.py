@@ -52,8 +52,10 @@ from controller.intent.model import (
 )
 from controller.intent.mtu import OVERHEAD, added_length
 from controller.intent.needs import lacks
-from ovs_geneve.geneve.lint import Finding, lint, lint_set
+from controller.intent.offload_use import network_use, schema_use
+from ovs_geneve.geneve.lint import Finding, lint
 from ovs_geneve.geneve.profiles import Profile, profiles
+from ovs_geneve.offload.profile import lint_offload
 
 SHOWN = (
     Kind.HOST,
@@ -110,16 +112,17 @@ def status_view(controller: Controller, held: AnyObject) -> StatusView:
         case PortSpec():
             view.host = controller.intent.host_of(held.name)
             view.mtu = controller.network_mtu(held.spec.network)
-        case NetworkSpec(options=options):
+        case NetworkSpec():
             view.mtu = controller.network_mtu(held.name)
-            layouts = [controller.intent.option_schemas[name].spec.layout for name in options]
             view.overhead = OVERHEAD[4] + added_length(controller.intent, held.name, held.spec)
-            view.lint = _findings(lint_set(layouts))
+            view.lint = _findings(lint_offload(network_use(controller.intent, held.name), "this network"))
             view.rollouts = rollout_states(controller.intent, held.name)
         case OptionSchemaSpec(layout=layout, slot=slot):
             view.slot = UNSET if slot is None else slot
             view.replaced_by = sorted(controller.intent.schemas_replacing(held.name)) or UNSET
-            view.lint = _findings(lint(layout))
+            view.lint = _findings(
+                (*lint(layout), *lint_offload(schema_use(held.name, held.spec), "this schema"))
+            )
         case HostSpec():
             view.capabilities = capabilities_view(controller.intent, held.name)
             unable = lacks(controller.intent, cast("Object[HostSpec]", held))

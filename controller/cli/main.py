@@ -21,6 +21,7 @@ _COMMANDS = {
     "host": "controller.cli.host",
     "lab": "controller.cli.lab",
     "render": "controller.cli.render",
+    "offload": "controller.cli.offload",
     "status": "controller.cli.objects",
     "verify": "controller.cli.verify",
 }

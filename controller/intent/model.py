@@ -96,6 +96,17 @@ class DatapathChoice(StrEnum):
     NETDEV = "netdev"
 
 
+class OffloadChoice(StrEnum):
+    """What Open vSwitch is to hand to the kernel's traffic control, for NICs to take over."""
+
+    OFF = "off"
+    ON = "on"
+    SKIP_HW = "skip-hw"
+    "Traffic control forwards in software; no NIC is asked."
+    SKIP_SW = "skip-sw"
+    "Only what a NIC takes goes to traffic control."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunables:
     """Outer header settings of a host: of its GENEVE vport (ovs-vswitchd.conf.db(5)) or geneve devices."""
@@ -130,6 +141,8 @@ class HostSpec:
     "Bytes of the largest IP packet that the underlay carries from here; None leaves it open."
     tunnels: TunnelStyle = TunnelStyle.METADATA
     "Linux hosts only."
+    offload: OffloadChoice | None = None
+    "None leaves the host's own setting alone. Hosts with Open vSwitch only."
 
     @property
     def assumed_mtu(self) -> int:

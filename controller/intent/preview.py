@@ -10,9 +10,11 @@ from controller.intent.allocate import slot_bytes
 from controller.intent.checks.capabilities import Objection, objections_to_sending
 from controller.intent.commands import Decision
 from controller.intent.intent import Intent
-from controller.intent.model import Change, Kind, NetworkSpec, OptionSchemaSpec, RolloutSpec
+from controller.intent.model import Change, Kind, OptionSchemaSpec, RolloutSpec
 from controller.intent.mtu import Underlay, network_fit, options_length
-from ovs_geneve.geneve.offload_profile import OffloadProfile, profile_of
+from controller.intent.offload_use import network_use, schema_use
+from ovs_geneve.offload.profile import OffloadProfile, profile_of
+from ovs_geneve.offload.verdict import NetworkUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def preview(before: Intent, decision: Decision) -> Preview:
             if change.new is not None and isinstance(change.new.spec, RolloutSpec)
         ),
         objections=() if layout is None else tuple(objections_to_sending(after, layout)),
-        offload=None if layout is None else profile_of([layout.length]),
+        offload=None if schema is None else profile_of(schema_use(schema.layout.name, schema)),
     )
 
 
@@ -96,7 +98,7 @@ def _networks(before: Intent, after: Intent, changes: Iterable[Change]) -> Itera
             name=name,
             option_bytes=(was[0], now[0]),
             mtu=(was[1], now[1]),
-            offload=profile_of(_lengths(after, name)),
+            offload=profile_of(network_use(after, name) if name in after.networks else NetworkUse()),
         )
 
 
@@ -106,9 +108,3 @@ def _measured(intent: Intent, name: str, underlay: Underlay) -> tuple[int | None
         return None, None
     found = network_fit(intent, name, underlay)
     return options_length(intent, name, network.spec.options), None if found is None else found.mtu
-
-
-def _lengths(intent: Intent, name: str) -> list[int]:
-    network = intent.networks.get(name)
-    options = network.spec.options if network is not None and isinstance(network.spec, NetworkSpec) else ()
-    return [intent.option_schemas[option].spec.layout.length for option in options]

@@ -27,6 +27,7 @@ from controller.intent.model import (
     NetworkSpec,
     Object,
     ObjectKey,
+    OffloadChoice,
     OptionDirection,
     OptionPolicySpec,
     OptionSchemaSpec,
@@ -178,6 +179,7 @@ def _encode_host(spec: HostSpec) -> dict[str, Input]:
         "tunnel": tunnel,
         "underlay_mtu": spec.underlay_mtu,
         "tunnels": spec.tunnels.value,
+        "offload": None if spec.offload is None else spec.offload.value,
     }
 
 
@@ -213,7 +215,7 @@ def _encode_values(values: Iterable[OptionValue]) -> dict[str, str]:
 
 
 def _decode_host(row: Row) -> HostSpec:
-    tunnel = row.mapping("tunnel")
+    tunnel, offload = row.mapping("tunnel"), row.text_or_none("offload")
     return HostSpec(
         kind=HostKind(row.text("kind")),
         ovsdb=row.text_or_none("ovsdb"),
@@ -231,6 +233,7 @@ def _decode_host(row: Row) -> HostSpec:
         ),
         underlay_mtu=row.number_or_none("underlay_mtu"),
         tunnels=TunnelStyle(row.text("tunnels") or TunnelStyle.METADATA),
+        offload=None if offload is None else OffloadChoice(offload),
     )
 
 

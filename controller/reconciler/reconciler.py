@@ -257,9 +257,9 @@ class Reconciler:
             programmed = status.bridge_programmed(self.programmers.get(held.name))
             if self._is_unrecorded(held.name):
                 programmed = status.recorded_too(programmed)
+            said = (status.ACCEPTED, status.connected(report), status.provisioned(report), programmed)
             advice = status.interoperable(held.spec)
-            said = status.ACCEPTED, status.connected(report), status.provisioned(report), programmed
-            return said if advice is None else (*said, advice)
+            return (*said, *status.offloading(report.offload), *(() if advice is None else (advice,)))
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)

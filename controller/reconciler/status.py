@@ -11,7 +11,7 @@ from controller.intent.identity import IDENTITY
 from controller.intent.model import Direction, HostSpec, OptionPolicySpec, RolloutSpec, RolloutStage
 from controller.intent.rules import ports_named
 from controller.reconciler.programmer import TAKEN, Phase, Programmer
-from controller.southbound.ports import HostReport, LinkState, Peers
+from controller.southbound.ports import HostReport, LinkState, OffloadState, Peers
 
 
 class Truth(StrEnum):
@@ -58,6 +58,10 @@ class Work:
     last_hosts: int
     "Hosts that it concerned."
 
+
+RESTART = "systemctl reload ovs-vswitchd"
+"""Starts ovs-vswitchd anew and keeps flows meanwhile, as `systemctl restart` does not (OVS
+debian/openvswitch-switch.ovs-vswitchd.service, rhel/usr_lib_systemd_system_ovs-vswitchd.service.in: ExecReload)."""
 
 ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
 
@@ -194,6 +198,25 @@ def provisioned(report: HostReport) -> Condition:
     if report.provisioned:
         return Condition(type="Provisioned", status=Truth.TRUE, reason="Provisioned")
     return Condition(type="Provisioned", status=Truth.UNKNOWN, reason="Pending")
+
+
+def offloading(state: OffloadState | None) -> tuple[Condition, ...]:
+    """Say whether a host's ovs-vswitchd does what is declared; nothing for a host whose own setting is left alone."""
+    if state is None or state.wanted is None:
+        return ()
+    if state.kept_by:
+        message = f"another fabric, {state.kept_by}, keeps hw-offload and tc-policy of this machine"
+        return (_not("Offload", "OffloadNotOwned", message),)
+    wanted = state.wanted
+    if state.configured != wanted:
+        return (Condition(type="Offload", status=Truth.UNKNOWN, reason="Pending"),)
+    if state.running is None:
+        message = f"{wanted} is set; whether ovs-vswitchd was started since is seen on that host only"
+        return (Condition(type="Offload", status=Truth.UNKNOWN, reason="NotSeen", message=message),)
+    if state.running != wanted:
+        message = f"{wanted} is set, ovs-vswitchd runs with {state.running}: run `{RESTART}` there"
+        return (_not("Offload", "OffloadNeedsRestart", message),)
+    return (Condition(type="Offload", status=Truth.TRUE, reason="Running", message=str(wanted)),)
 
 
 def bridge_programmed(programmer: Programmer | None) -> Condition:

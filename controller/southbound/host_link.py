@@ -26,15 +26,18 @@ from controller.southbound.facts import (
     system_of,
     too_old,
 )
-from controller.southbound.ports import HostEvents, HostReport, LinkState, Problem
+from controller.southbound.offload import offload_operations, offload_state, vswitchd_process
+from controller.southbound.ports import HostEvents, HostReport, LinkState, OffloadState, Problem
 from ovs_geneve.errors import ConnectionLost, DecodeError, EncodeError, NotSupported, TransactionFailed
 from ovs_geneve.ovsdb.client import OvsdbClient
 from ovs_geneve.ovsdb.provision import OWNER_KEY, NotOwned, plan_deprovision, plan_provision
+from ovs_geneve.ovsdb.replica import Replica
 from ovs_geneve.ovsdb.rows import HOST_TABLES
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
+_RESTART_LOOK_SECONDS = 2.0
 DATABASE = "Open_vSwitch"
 SYSTEM_ID = "system-id"
 
@@ -116,7 +119,11 @@ class HostLink:
         if client is None or not client.connected:
             return
         try:
-            operations = plan_deprovision(client.replica, self._settings.owner)
+            owner = self._settings.owner
+            operations = [
+                *plan_deprovision(client.replica, owner),
+                *offload_operations(None, client.replica, owner, None),
+            ]
             if operations:
                 await client.transact(operations)
         except (ConnectionLost, TransactionFailed, NotSupported) as error:
@@ -200,6 +207,9 @@ class HostLink:
                 mtus=self._mtus(facts_of(replica, self.host.spec.bridge).ofports),
             )
             operations = plan_provision(desired, replica)
+            operations += offload_operations(
+                self.host.spec.offload, replica, self._settings.owner, vswitchd_process(report.run_directory)
+            )
         except NotOwned as error:
             mark = f"external_ids:{OWNER_KEY}={self._settings.owner}"
             message = f"{error}; to hand it over: ovs-vsctl set {error.table} {error.name} {mark}"
@@ -213,8 +223,23 @@ class HostLink:
             await client.transact(operations)
             facts = facts_of(replica, self.host.spec.bridge)
         await self._dial_bridge(socket)
-        datapath = datapath_of(replica, self.host.spec.bridge)
-        return replace(report, facts=facts, provisioned=True, datapath=datapath, problem=problem_of(replica))
+        report = replace(report, datapath=datapath_of(replica, self.host.spec.bridge))
+        return replace(
+            report,
+            facts=facts,
+            provisioned=True,
+            problem=problem_of(replica),
+            offload=self._offload(replica, report.run_directory),
+        )
+
+    def _offload(self, replica: Replica, run_directory: Path | None) -> OffloadState | None:
+        process = vswitchd_process(run_directory)
+        state = offload_state(self.host.spec.offload, replica, self._settings.owner, process)
+        waits = state is not None and state.wanted is not None and state.running != state.configured
+        if waits and run_directory is not None:
+            # No row tells that ovs-vswitchd was started anew.
+            asyncio.get_running_loop().call_later(_RESTART_LOOK_SECONDS, self.look_again)
+        return state
 
     def _mtus(self, interface_ids: Iterable[str]) -> dict[str, int]:
         wanted = ((one, self._events.interface_mtu(one)) for one in interface_ids)

@@ -15,6 +15,7 @@ from ovs_geneve.openflow.events import Event, Step
 from ovs_geneve.openflow.packet_in import PacketIn
 from ovs_geneve.openflow.packet_out import PacketOut
 from ovs_geneve.openflow.stats import Count
+from ovs_geneve.ovsdb.offload import OffloadSetting
 
 
 class SwitchChannel(Protocol):
@@ -83,6 +84,20 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class OffloadState:
+    """How a host's Open vSwitch stands towards traffic control."""
+
+    wanted: OffloadSetting | None
+    "None leaves it alone."
+    configured: OffloadSetting
+    "What its database says."
+    running: OffloadSetting | None
+    "What its ovs-vswitchd does; None when that process cannot be seen from here, or does not run."
+    kept_by: str = ""
+    "Another owner that keeps the setting."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
     """All that is known about a host from its OVSDB."""
@@ -101,6 +116,8 @@ class HostReport:
     problem: Problem | None = None
     run_directory: Path | None = None
     "Where its Open vSwitch has its sockets, when that is on this machine."
+    offload: OffloadState | None = None
+    "None until the database was read."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

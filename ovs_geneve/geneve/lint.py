@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is unwise about an option, though nothing forbids it. Pure; refusals are made elsewhere."""
+"""What is unwise about an option, though nothing forbids it. Pure; refusals are made elsewhere, and what NICs make of
+options is told by `ovs_geneve.offload.profile`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,12 +12,6 @@ from ovs_geneve.geneve.classes import FIRST_ASSIGNABLE, is_assigned, is_experime
 from ovs_geneve.geneve.fields import FieldKind, OptionField, OptionLayout
 from ovs_geneve.geneve.profiles import agrees, options_of
 from ovs_geneve.values import is_critical
-
-ANY_NIC_BYTES = 4
-"Data that every NIC which offloads GENEVE options at all can match: one option of one word."
-
-LARGE_NIC_BYTES = 28
-"Data of all options of a packet that NICs with a flexible parser match: seven words (mlx5)."
 
 _WORD = 32
 
@@ -44,15 +39,6 @@ class Finding:
 def lint(layout: OptionLayout) -> tuple[Finding, ...]:
     """Return what is to be said about an option by itself."""
     return (*_class(layout), *_profile(layout), *_size(layout), *_bits(layout))
-
-
-def lint_set(layouts: Iterable[OptionLayout]) -> tuple[Finding, ...]:
-    """Return what is to be said about all options of a packet together."""
-    total = sum(layout.length for layout in layouts)
-    if total <= LARGE_NIC_BYTES:
-        return ()
-    message = f"{total} bytes of option data: more than {LARGE_NIC_BYTES}, no NIC matches them all"
-    return (Finding(code="set-over-28-bytes", severity=Severity.WARNING, message=message),)
 
 
 def _class(layout: OptionLayout) -> Iterator[Finding]:
@@ -113,12 +99,6 @@ def _size(layout: OptionLayout) -> Iterator[Finding]:
             code="length-0",
             severity=Severity.WARNING,
             message="the option has no data: only its presence says something, and OVS reads an absent one as 0",
-        )
-    if layout.length > ANY_NIC_BYTES:
-        yield Finding(
-            code="over-4-bytes",
-            severity=Severity.INFO,
-            message=f"{layout.length} bytes of data: only {ANY_NIC_BYTES} are matched by every NIC with option offload",
         )
 
 

@@ -12,7 +12,11 @@ import logging
 import pickle
 import signal
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from controller.api.offload_views import report_view
 from controller.compiler.compile import Compiler
 from controller.compiler.cookies import Feature
 from controller.intent.commands import Delete, Put
@@ -90,6 +94,15 @@ class Service:
 
     async def verify(self, request: Request) -> list[Result]:
         return await self._process.prober.verify(request)
+
+    async def offload(self) -> Any:
+        """Return what /v1/reports/offload answers."""
+        process = self._process
+        hosts = sorted(process.intent.hosts)
+        sights = {host: await process.eyes.sight(host) for host in hosts}
+        reports = {host: process.report(host) for host in hosts}
+        found = report_view(process.intent, reports, sights, process.tunnel_port, process.intent.networks)
+        return msgspec.to_builtins(found)
 
     async def incremental_equals_whole(self) -> bool:
         compiler = self._process.reconciler.compiler

@@ -53,6 +53,7 @@ PURE = (
             "identity",
             "kept_rows",
             "mtu",
+            "offload_use",
             "overlaps",
             "policy_size",
             "port_masks",
@@ -118,6 +119,10 @@ PURE = (
         )
     ),
     "ovs_geneve/megaflow.py",
+    *(
+        f"ovs_geneve/offload/{name}.py"
+        for name in ("ethtool_messages", "families", "nic", "profile", "verdict")
+    ),
     "ovs_geneve/values.py",
     "ovs_geneve/vport.py",
     *(
@@ -141,7 +146,10 @@ PURE = (
             "tlv_table",
         ]
     ),
-    *(f"ovs_geneve/ovsdb/{name}.py" for name in ("messages", "operations", "provision", "replica", "rows")),
+    *(
+        f"ovs_geneve/ovsdb/{name}.py"
+        for name in ("messages", "offload", "operations", "provision", "replica", "rows")
+    ),
 )
 
 KNOWN = {("controller/compiler/compile.py", "logging")}

@@ -11,7 +11,11 @@ import pytest
 from pyroute2 import Ethtool
 
 from benchmarks.rig.kernel_hosts import MTU, Hypervisor, hypervisors, ip, spaces
+from controller.api.offload_views import STAND_IN, label_of
 from controller.lab import commands, namespaces
+from ovs_geneve.offload import ethtool
+from ovs_geneve.offload.nic import HW_TC, Nic, TunnelPort
+from ovs_geneve.offload.placement import Place, Way, parse_dump
 from tests.vm.standin.build import MODULE
 from tests.vm.standin.nic import StandIn, lacking, load
 
@@ -150,6 +154,28 @@ def test_what_it_claims_and_what_it_is(fabric: Fabric) -> None:
     said = commands.run(["ethtool", "-i", "u"], namespace=space).stdout
     assert f"driver: {MODULE}" in said
     assert "firmware-version: stand-in, no hardware" in said
+
+
+def test_the_offload_report_reads_it_and_calls_it_a_stand_in(fabric: Fabric) -> None:
+    def placed(host: Hypervisor, way: Way) -> set[Place]:
+        dump = parse_dump(host.appctl("dpctl/dump-flows", "-m"))
+        return {flow.place for flow in dump.flows if flow.way is way and flow.packets}
+
+    sender, receiver = fabric.hosts
+    assert fabric.ping() == 3
+    assert placed(sender, Way.TO_TUNNEL) == placed(receiver, Way.FROM_TUNNEL) == {Place.HARDWARE}
+    fabric.limit(option_bytes_max=4)
+    assert fabric.ping() == 3
+    assert placed(sender, Way.TO_TUNNEL) == placed(receiver, Way.FROM_TUNNEL) == {Place.TC}
+    nic = namespaces.inside(sender.namespace, _uplink)
+    assert nic.features[HW_TC].active
+    assert nic.tunnel_ports == (TunnelPort(6081, "geneve"),)
+    assert (nic.driver, label_of(nic)) == (MODULE, STAND_IN)
+
+
+def _uplink() -> Nic:
+    with ethtool.Ethtool() as reader:
+        return reader.nic("u")
 
 
 def tc(namespace: str, line: str) -> str:

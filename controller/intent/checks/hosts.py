@@ -91,6 +91,7 @@ def _ovs_only(spec: HostSpec) -> tuple[tuple[str, bool], ...]:
         ("/system_id", spec.system_id is not None),
         ("/bridge", spec.bridge != HostSpec().bridge),
         ("/datapath", spec.datapath is not DatapathChoice.AUTO),
+        ("/offload", spec.offload is not None),
     )
 
 

@@ -35,6 +35,16 @@ class Plugged:
         self.hosts.pop(host, None)
 
 
+class FakeEyes:
+    """What is seen of hosts."""
+
+    def __init__(self):
+        self.sights = {}
+
+    async def sight(self, host):
+        return self.sights.get(host)
+
+
 class FakeController:
     """What `controller.api.backend.Controller` asks for."""
 
@@ -64,6 +74,9 @@ class FakeController:
             draw=count(0xA1).__next__,
         )
         self.bridges.sighted = self.prober.sighted
+        self.eyes = FakeEyes()
+        self.tunnel_port = 6081
+        self.reports = {}
         self.plugged = Plugged()
         self.linux = LinuxHosts(self.plugged, "run")
         self.service.on_change = lambda before, after, changes: self.linux.intent_changed(after, changes)
@@ -107,7 +120,7 @@ class FakeController:
         self.rolled_out_for.append(network)
 
     def report(self, host):
-        return HostReport(ovs_version="3.1.0")
+        return self.reports.get(host, HostReport(ovs_version="3.1.0"))
 
     def progress(self, host):
         behind = 7 if host in self.behind else None

@@ -44,7 +44,8 @@ async def test_another_option_on_a_network_with_ports(planned, topology):
     (one,) = plan["networks"]
     assert (one["option_bytes_before"], one["option_bytes_after"]) == (8, 28)
     assert (one["mtu_before"], one["mtu_after"]) == (1442, 1422)
-    assert one["offload"]["verdict"] == "some-nics"
+    assert one["offload"]["verdict"] == "software"
+    assert "nfp does not: the options that a rule sets have 32 bytes" in one["offload"]["reason"]
     assert plan["rollouts"] == [{"network": "blue", "schema": "long", "direction": "in"}]
     assert {change["object"] for change in plan["changes"]} == {"network/blue", "rollout/blue:long"}
 

@@ -102,12 +102,19 @@ async def test_an_option_of_a_profile(client):
 
 async def test_what_lint_says(topology):
     schema = (await topology.get("/v1/option-schemas/context")).json()["status"]["lint"]
-    assert [finding["code"] for finding in schema] == ["class-experimental", "unclaimed-bits"]
-    assert (await topology.get("/v1/networks/blue")).json()["status"]["lint"] == []
+    assert [finding["code"] for finding in schema] == ["class-experimental", "unclaimed-bits", "offload-ice"]
     large = {"class": "0xff01", "type": 1, "length": 28}
-    await topology.put("/v1/option-schemas/large", json=large)
+    lint = (await topology.put("/v1/option-schemas/large", json=large)).json()["status"]["lint"]
+    said = {finding["code"]: finding["message"] for finding in lint}
+    assert said["offload-mlx5"].startswith(
+        "this schema will not offload on NVIDIA ConnectX and BlueField (mlx5): large: the compared data is one field"
+    )
+    assert "28 here, 4 at most" in said["offload-mlx5"]
+    assert said["offload-nfp"].startswith("this schema will not offload on Netronome")
     view = await topology.put("/v1/networks/red", json={"options": ["context", "large"]})
-    assert [finding["code"] for finding in view.json()["status"]["lint"]] == ["set-over-28-bytes"]
+    said = {finding["code"]: finding["message"] for finding in view.json()["status"]["lint"]}
+    assert said.keys() == {"offload-mlx5", "offload-ice", "offload-nfp"}
+    assert "the driver hands the first option of a rule to the NIC and no other" in said["offload-mlx5"]
 
 
 async def test_profiles_are_listed(client):

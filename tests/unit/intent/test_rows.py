@@ -20,6 +20,7 @@ from controller.intent.model import (
     Kind,
     NetworkSpec,
     Object,
+    OffloadChoice,
     OptionMatch,
     OptionPolicySpec,
     OptionSchemaSpec,
@@ -111,6 +112,7 @@ SPECS = st.one_of(
         endpoints=ADDRESSES.map(tuple),
         bridge=TEXTS,
         datapath=st.sampled_from(DatapathChoice),
+        offload=st.none() | st.sampled_from(OffloadChoice),
         tunables=st.builds(
             Tunables,
             csum=st.booleans(),
