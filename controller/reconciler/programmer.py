@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Protocol
 
 from controller.compiler import groups, meters
-from controller.compiler.cookies import Feature, parse
+from controller.compiler.cookies import parse
 from controller.hoststate import Held, HostDelta, HostState, Installation, Observed, difference
 from controller.reconciler.foreign import ALL_SPACE, Taken, find_taken, foreign_maps, leaving_out
 from controller.reconciler.plan import excluding, is_deletion, mapped_after, plan, plan_installation
@@ -76,9 +76,6 @@ class Refusals:
     "OVS's error name where the bridge has no meters, or none left: its flows are programmed without."
     bridge: str = ""
     "OVS's error name where it is no object's own: the TLV map, a bundle as a whole."
-    unanswered: set[bytes] = field(default_factory=set)
-    """Keys of refused flows that answer ND: Linux's datapath cannot set what an answer needs (OVS ofproto-dpif.c,
-    check_actions: nd_ext). It is no failure of their ports: solicitations go to all hosts of the network instead."""
 
     def note(self, refusal: events.Refusal) -> bool:
         """Remember one refusal; tell whether leaving something out can cure it."""
@@ -91,11 +88,7 @@ class Refusals:
             self.bridge = refusal.name
             return False
         if kind == MessageType.FLOW_MOD:
-            key = message_key(refusal.message)
-            self.flows[key] = refusal.message
-            if _cannot_answer(refusal):
-                self.unanswered.add(key)
-                return True
+            self.flows[message_key(refusal.message)] = refusal.message
             owner = _object_of(refusal.message)
         else:
             group_id = int.from_bytes(refusal.message[_GROUP_ID])
@@ -111,11 +104,10 @@ class Refusals:
             return
         for key in flows:
             del self.flows[key]
-        self.unanswered &= self.flows.keys()
         for group_id in group_ids:
             del self.groups[group_id]
         # An object stays refused as long as anything of it is.
-        left = {_object_of(message) for key, message in self.flows.items() if key not in self.unanswered}
+        left = {_object_of(message) for message in self.flows.values()}
         left.update(groups.network_key_of(group_id) for group_id in self.groups)
         self.objects = {owner: name for owner, name in self.objects.items() if owner in left}
 
@@ -128,11 +120,6 @@ def _ours(event: events.Observed) -> Observed:
         groups={number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)},
         meters={number: content for number, content in event.meters.items() if meters.is_ours(number)},
     )
-
-
-def _cannot_answer(refusal: events.Refusal) -> bool:
-    feature = parse(int.from_bytes(refusal.message[_COOKIE])).feature
-    return feature == Feature.NEIGHBOURS and refusal.name == "OFPBAC_BAD_SET_ARGUMENT"
 
 
 def _object_of(flow_mod: bytes) -> int:

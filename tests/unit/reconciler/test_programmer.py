@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from controller.compiler.compile import HostView
-from controller.compiler.cookies import Feature, parse
+from controller.compiler.cookies import parse
 from controller.compiler.meters import DROP_LOG, METERS, PROBES
 from controller.errors import IntentError
 from controller.intent.commands import Command
@@ -434,35 +434,6 @@ def test_only_what_is_refused_is_left_out_and_its_object_is_named(settled: Rig) 
     assert settled.programmer.behind_since is None, "the rest is programmed"
     wanted = settled.fabric.compiler.desired(HOST).flows
     assert len(wanted.keys() - settled.bridge.flows.keys()) == 1
-
-
-def test_a_datapath_that_cannot_answer_nd_fails_no_port(settled: Rig) -> None:
-    """As the kernel's (seen: Linux 6.1, OVS 3.1.0); what else it refuses of such a port counts."""
-    of_ipv6 = b"\x80\x00\x0a\x02\x86\xdd"
-
-    def refuse(message: bytes) -> str | None:
-        if message[1] != MessageType.FLOW_MOD or of_ipv6 not in message:
-            return None
-        answers = parse(int.from_bytes(message[8:16])).feature == Feature.NEIGHBOURS
-        return "OFPBAC_BAD_SET_ARGUMENT" if answers else None
-
-    settled.bridge.refuse = refuse
-    settled.do(put("new", port("blue", 50, "10.0.0.50", "2001:db8::50")))
-    settled.channel.settle()
-    new = settled.fabric.key(Kind.PORT, "new")
-    left_out = settled.fabric.compiler.desired(HOST).flows.keys() - settled.bridge.flows.keys()
-    assert len(left_out) == 2, "its address, and the link-local one"
-    assert settled.programmer.refusals.objects == {}
-    assert settled.programmer.refusal_of(new) == ""
-
-    settled.bridge.refuse = lambda message: refuse(message) or with_object(settled, Kind.PORT, "new")(message)
-    settled.do(put("new", port("blue", 50, "10.0.0.51", "2001:db8::50")))
-    settled.channel.settle()
-    assert settled.programmer.refusal_of(new) == "OFPFMFC_TABLE_FULL"
-    settled.bridge.refuse = refuse
-    settled.do(put("new", port("blue", 50, "10.0.0.52", "2001:db8::50")))
-    settled.channel.settle()
-    assert settled.programmer.refusal_of(new) == ""
 
 
 def test_object_that_changes_gets_another_chance(settled: Rig) -> None:
