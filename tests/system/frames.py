@@ -32,12 +32,17 @@ def geneve(source: LabHost, target: LabHost, vni: int, options: bytes, inner: by
     """A frame from one host to another, with the C bit where an option is critical."""
     critical = any(options[at + 2] & 0x80 for at in range(0, min(len(options), 1) * 4, 4))
     header = bytes((len(options) // 4, critical << 6, 0x65, 0x58)) + vni.to_bytes(3) + b"\0"
+    return tunnelled(source, target, header + options + inner)
+
+
+def tunnelled(source: LabHost, target: LabHost, payload: bytes) -> bytes:
+    """A frame from one host to another's GENEVE port, whatever is in it."""
     network = IP if isinstance(source.endpoint, IPv4Address) else IPv6
     frame = (
         Ether(src=source.endpoint_mac, dst=target.endpoint_mac)
         / network(src=str(source.endpoint), dst=str(target.endpoint))
         / UDP(sport=50000, dport=6081)
-        / Raw(header + options + inner)
+        / Raw(payload)
     )
     return bytes(frame)
 

@@ -17,6 +17,7 @@ from controller.compiler.meters import DROP_LOG
 from controller.intent.model import GroupSpec, Kind
 from controller.intent.rules import PortRange
 from controller.lab import Underlay
+from tests.patience import patient
 from tests.system.conversations import many_connections, tcp, udp, udp_answer_refused, udp_refused
 from tests.system.overlay import Endpoint, Overlay
 from tests.system.packets import Wires
@@ -241,7 +242,7 @@ def test_refusals_are_told_and_a_flood_of_them_is_limited(
 
 def told(overlay: Overlay, beginning: str) -> dict[str, Any]:
     """Return an event whose message begins so, once it is there."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + patient(5)
     while True:
         found = [
             event for event in overlay.controller.ask("events", 0) if event["message"].startswith(beginning)

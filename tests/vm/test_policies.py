@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
-from scapy.layers.inet import IP
-from scapy.layers.l2 import Ether
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Dot1Q, Ether
 
-from controller.intent.model import GroupSpec, Kind, OptionMatch, PolicyAction
+from controller.intent.model import GroupSpec, InnerVlan, Kind, OptionMatch, PolicyAction
 from controller.intent.rules import (
     Copy,
     Mirror,
@@ -17,6 +18,7 @@ from controller.intent.rules import (
     PacketMatch,
     PortRange,
     SetDscp,
+    SetQueue,
     Stamp,
     StampFrom,
     Steer,
@@ -27,6 +29,7 @@ from tests.system import test_antispoof as lies
 from tests.system.conversations import tcp, udp
 from tests.system.overlay import Endpoint, Overlay
 from tests.system.packets import Wire, marked, token
+from tests.system.test_groups import told
 from tests.system.test_policies import (
     CONTEXT,
     HOP,
@@ -111,6 +114,36 @@ def test_mirror_chain_and_dscp(world: World, prove: Prove) -> None:
         prove("DSCP is set at the receiver", f"46 was sent, {arrived[IP].tos >> 2} arrived")
 
 
+QUEUE = """
+    set Port w-blue3 qos=@qos -- --id=@qos create QoS type=linux-htb queues:3=@queue
+    -- --id=@queue create Queue other_config:max-rate=10000000
+"""
+
+
+def test_queue_and_vlan(world: World, prove: Prove) -> None:
+    here, there = world.here, world.there
+    hv1, hv2 = (world.overlay.lab.host(name) for name in ("hv1", "hv2"))
+    hv2.vsctl(*QUEUE.split())
+    with world.policies(rule=ingress(SetQueue(3), to_port=there.name)):
+        assert heard(world, here, frame(here, there), there) == {there.name: 1}
+        flow = megaflow(hv2, "in_port(genev_sys_6081)", "skb_priority(", "w-blue3")
+        shown = hv2.run("tc", "-s", "class", "show", "dev", "w-blue3")
+        found = re.search(r"class htb 1:4 .*?Sent \d+ bytes (\d+) pkt", shown, re.DOTALL)
+        assert found is not None, shown
+        assert int(found[1]) >= 1, shown
+        prove("a queue of the receiver's port takes what a policy says", f"{found[1]} in class 1:4; {flow}")
+    tagged = (
+        Ether(src=here.mac, dst=there.mac) / Dot1Q(vlan=0x123) / IP(src=here.ipv4, dst=there.ipv4) / UDP()
+    )
+    assert heard(world, here, tagged) == {}
+    world.network(inner_vlan=InnerVlan.STRIP)
+    with world.policies(rule=egress(StampFrom(ZONE, PacketField.VLAN))):
+        assert heard(world, here, tagged, there) == {there.name: 1}
+        flow = megaflow(hv1, "in_port(w-blue1)", "vlan(vid=291", "pop_vlan")
+        assert options_on_the_wire(world, here, tagged)[0]["context"]["zone"] == 0x123
+        prove("a VLAN tag is taken off and stamped into an option", flow)
+
+
 def test_no_lie_leaves_a_port(world: World, prove: Prove) -> None:
     """Those of tests/system/test_antispoof.py, to everybody and to one beside and one far, all at once."""
     targets = (lies.NEAR, lies.FAR)
@@ -148,10 +181,22 @@ def test_policies_between_groups(
     for version in (4, 6):
         assert tcp(overlay, web, db, 5432, version=version) is stateful
         assert udp(overlay, web, db, 53, version=version) == (True, stateful)
+        if stateful:
+            flow = megaflow(overlay.lab.host("hv1"), "recirc_id(0x", "ct_state(", "actions:w-blue1")
+        else:
+            flow = megaflow(overlay.lab.host("hv2"), "/0xffff})", "proto=17", "actions:w-blue2")
         assert not tcp(overlay, db, web, 80, version=version)
     if stateful:
-        flow = megaflow(overlay.lab.host("hv1"), "in_port(genev_sys_6081)", "ct_state(")
-        prove("stateful group policy: replies come in, nothing begins", flow)
+        prove("stateful group policy (conntrack): replies come in, nothing begins", flow)
     else:
-        flow = megaflow(overlay.lab.host("hv2"), "in_port(genev_sys_6081)", "class=0xff6e", "actions:w-blue2")
         prove("stateless group policy: the sender's identity is matched, replies stay out", flow)
+
+
+def test_refusals_are_logged(overlay: Overlay, grouped: tuple[Endpoint, Endpoint], prove: Prove) -> None:
+    web, db = grouped
+    overlay.rule("no-web", "blue", "db", from_group="web", protocol=TCP, allow=False, log=True)
+    assert not tcp(overlay, web, db, 5432)
+    wanted = f"deny web -> db tcp {web.ipv4}:"
+    event = told(overlay, wanted)
+    assert (event["kind"], event["host"], event["network"]) == ("denied", "hv2", "blue")
+    prove("a refused packet is told of, with who, to whom and why", event["message"])
