@@ -17,8 +17,7 @@ from typing import Literal
 from controller.intent.model import Address, Tunables
 from controller.linux.layout import alias_of, bridge_of, fixed_arrival_of, fixed_tunnel_of
 from controller.linux.views import LinuxNetwork
-from ovs_geneve.kernel.objects import BridgePort, Fdb, GeneveLink, Link
-from ovs_geneve.values import mac_text
+from ovs_geneve.kernel.objects import BridgePort, GeneveLink, Link
 
 Df = Literal["unset", "set", "inherit"]
 
@@ -45,17 +44,10 @@ def devices(network: LinuxNetwork) -> Iterator[tuple[str, Address, bool]]:
     A device takes packets from its endpoint alone. So where a host sends from another, it has a second one.
     """
     vni = network.view.vni
-    for host in network.remote:
+    for host in network.remote.values():
         yield fixed_tunnel_of(vni, host.key), host.endpoint, True
         if host.arrives_from is not None:
             yield fixed_arrival_of(vni, host.key), host.arrives_from, False
-
-
-def forwarding(network: LinuxNetwork) -> Iterator[Fdb]:
-    """Yield which MAC is behind which host."""
-    for host in network.remote:
-        device = fixed_tunnel_of(network.view.vni, host.key)
-        yield from (Fdb(device=device, mac=mac_text(port.mac)) for port in host.ports)
 
 
 def device_towards(endpoint: Address, vni: int, tunables: Tunables, *, dst_port: int = 6081) -> GeneveLink:
