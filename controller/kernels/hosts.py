@@ -40,13 +40,13 @@ class Plugged(Protocol):
 class LinuxHosts:
     """What is known of Linux hosts. Implements `controller.southbound.ports.Peers` for them."""
 
-    def __init__(self, plugged: Plugged, token: str) -> None:
+    def __init__(self, plugged: Plugged, token: str, tunnel_port: int) -> None:
         self._plugged = plugged
         self._token = token
         "Tells this run's generations from those of another."
         self._feeds: dict[str, Feed] = {}
         self._reports: dict[str, AgentReport] = {}
-        self.compiler = LinuxCompiler()
+        self.compiler = LinuxCompiler(tunnel_port)
         self.on_progress: Callable[[], None] = _ignore
         "Called when an agent acknowledged something, came or went."
         self.on_host: Callable[[str], None] = _ignore_host

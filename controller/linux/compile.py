@@ -29,6 +29,7 @@ from controller.linux.part import Interfaces, LinuxPart, Part
 from controller.linux.produce import produce
 from controller.linux.situation import LinuxSituation
 from controller.linux.views import LinuxViews
+from ovs_geneve.vport import GENEVE_PORT
 
 Parts = Mapping[Part, LinuxPart]
 
@@ -38,9 +39,9 @@ HostChanges = Mapping[str, Mapping[Part, LinuxPart | None]]
 _NO_PARTS: Parts = {}
 
 
-def parts_of(host: str, intent: Intent, interfaces: Interfaces) -> Parts:
+def parts_of(host: str, intent: Intent, interfaces: Interfaces, tunnel_port: int = GENEVE_PORT) -> Parts:
     """Return all parts of a Linux host, none when it is no such host; `interfaces` by interface ID."""
-    situation = LinuxSituation()
+    situation = LinuxSituation(tunnel_port=tunnel_port)
     situation.begin(intent)
     situation.interfaces[host] = interfaces
     views = LinuxViews(situation)
@@ -51,8 +52,8 @@ def parts_of(host: str, intent: Intent, interfaces: Interfaces) -> Parts:
 class LinuxCompiler:
     """What every Linux host should hold, kept up to date with intent and reports."""
 
-    def __init__(self) -> None:
-        self._situation = LinuxSituation()
+    def __init__(self, tunnel_port: int = GENEVE_PORT) -> None:
+        self._situation = LinuxSituation(tunnel_port=tunnel_port)
         self._parts: dict[str, dict[Part, LinuxPart]] = {}
         "Of every Linux host; while there is none, nothing else is kept."
         self.parts_compiled = 0

@@ -32,7 +32,7 @@ def produce(host: str, part: Part, views: LinuxViews) -> LinuxPart | None:
     own = situation.intent.hosts[host]
     match part.kind:
         case PartKind.HOST:
-            return _host(own)
+            return _host(own, situation.tunnel_port)
         case PartKind.PEER:
             return _peer(own, situation.intent.hosts.get(part.name))
         case PartKind.NETWORK if part.name in situation.seats.networks_on(host):
@@ -42,10 +42,10 @@ def produce(host: str, part: Part, views: LinuxViews) -> LinuxPart | None:
     return None
 
 
-def _host(own: Object[HostSpec]) -> LinuxPart:
+def _host(own: Object[HostSpec], tunnel_port: int) -> LinuxPart:
     if own.spec.tunnels is TunnelStyle.FIXED:
         return LinuxPart(state=KernelState())
-    kind = GeneveLink(udp6_zero_csum_rx=own.spec.tunables.udp6_zero_csum)
+    kind = GeneveLink(dst_port=tunnel_port, udp6_zero_csum_rx=own.spec.tunables.udp6_zero_csum)
     device = Link(name=TUNNEL_DEVICE, kind=kind, alias=alias_of("tunnels"), mtu=DEVICE_MTU)
     state = KernelState(
         links=frozenset([device]),

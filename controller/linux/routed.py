@@ -2,7 +2,7 @@
 """Networks of IP: a routing domain a network, in which addresses of ports are routes to interfaces and other hosts.
 
     og-vVVVVVV (table TABLES + VNI) ── interfaces of ports
-        ├───────────────────────────── ogVVVVVVxK   IP in GENEVE to the host of key K, UDP port 16081
+        ├───────────────────────────── ogVVVVVVxK   IP in GENEVE to the host of key K, a UDP port of its own
         └───────────────────────────── …
 
 A port thinks of the others as on its link: the host answers ARP and ND for them and passes the packets on. What leaves
@@ -52,9 +52,6 @@ from ovs_geneve.kernel.objects import (
     VrfLink,
 )
 from ovs_geneve.values import mac_text
-
-IP_PORT = 16081
-"UDP port of tunnels that carry IP as it is: 6081 is that of the device for all other tunnels."
 
 _ADDRESS_BITS = 8
 
@@ -111,7 +108,7 @@ def _links(network: LinuxNetwork) -> Iterator[Link]:
     vni, alias = network.view.vni, alias_of(f"network {network.name}")
     yield Link(name=vrf_of(vni), kind=VrfLink(table=TABLES + vni), alias=alias, mtu=DEVICE_MTU)
     for name, remote, _ in devices(network):
-        kind = device_towards(remote, vni, network.tunables, dst_port=IP_PORT)
+        kind = device_towards(network, remote)
         yield Link(
             name=name,
             kind=replace(kind, inner_proto_inherit=True),

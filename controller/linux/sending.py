@@ -105,6 +105,7 @@ def _tunnel(network: LinuxNetwork, port: LocalPort, host: RemoteHost) -> TunnelS
         vni=network.view.vni,
         src=str(host.source),
         dst=str(host.endpoint),
+        dst_port=network.udp_port,
         ttl=ttl,
         tos=tos,
         csum=network.tunables.csum,

@@ -56,6 +56,8 @@ class LinuxNetwork:
     name: str
     view: NetworkView
     payload: Payload
+    udp_port: int
+    "Of its tunnels."
     tunables: Tunables
     local: Mapping[str, LocalPort]
     "By name."
@@ -110,6 +112,7 @@ def _network(host: str, name: str, situation: LinuxSituation) -> LinuxNetwork:
         name=name,
         view=situation.network(name),
         payload=payload,
+        udp_port=situation.udp_port(name),
         tunables=own.spec.tunables,
         local={port.name: port for port in _local_ports(own, name, situation, refused)},
         refused=refused,

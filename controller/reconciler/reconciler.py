@@ -41,6 +41,7 @@ from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
 from ovs_geneve.openflow.events import Event
 from ovs_geneve.openflow.tlv_table import TlvTable
+from ovs_geneve.vport import GENEVE_PORT
 
 _LEAVE_SECONDS = 2.0
 "How long a host that is taken out may take to drop our flows before its bridge is given back anyway."
@@ -62,6 +63,7 @@ class Reconciler:
         links: HostLinks,
         call_later: Callable[[float, Callable[[], None]], object],
         token: str = "",
+        tunnel_port: int = GENEVE_PORT,
     ) -> None:
         self._binder = binder
         self._links = links
@@ -85,7 +87,7 @@ class Reconciler:
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self._mtus = Mtus()
-        self.linux = LinuxHosts(binder, token)
+        self.linux = LinuxHosts(binder, token, tunnel_port)
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
         self._effects = Effects()

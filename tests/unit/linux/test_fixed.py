@@ -9,9 +9,10 @@ import pytest
 
 from controller.intent.commands import Record
 from controller.intent.model import CapabilitySpec, InnerVlan, Payload, Tunables, TunnelStyle
+from controller.linux.compile import parts_of
 from controller.linux.layout import TUNNEL_DEVICE
 from controller.linux.part import Problem
-from ovs_geneve.kernel.objects import GeneveLink
+from ovs_geneve.kernel.objects import GeneveLink, TunnelSet, joined
 from tests.builders import bind, group, group_policy, host, network, policy, port, put, schema
 from tests.unit.linux.builders import LinuxFabric, linux
 from tests.unit.linux.kernel_model import Packet, Tunnel
@@ -251,3 +252,21 @@ def test_mtu_is_what_the_narrowest_underlay_carries_where_all_are_known() -> Non
     part = fabric.all_of("lx1")
     links = (one for one in part.state.links if one.name != TUNNEL_DEVICE)
     assert {one.mtu for one in (*links, *part.state.attachments)} == {8930}
+
+
+@pytest.mark.parametrize(("port_number", "of_ip"), [(6082, 16082), (60_000, 50_000)])
+def test_tunnels_use_the_port_of_the_fabric(port_number: int, of_ip: int) -> None:
+    def ports(fabric: LinuxFabric) -> tuple[set[int], set[int]]:
+        parts = parts_of("lx1", fabric.intent, fabric.interfaces["lx1"], port_number)
+        state = joined(part.state for part in parts.values())
+        actions = (action for one in state.filters for action in one.actions)
+        return (
+            {one.kind.dst_port for one in state.links if isinstance(one.kind, GeneveLink)},
+            {action.dst_port for action in actions if isinstance(action, TunnelSet)},
+        )
+
+    assert ports(small()) == ({port_number}, set())
+    assert ports(small(METADATA)) == ({port_number}, {port_number})
+    # No two devices of one port differ in payload, and the one for all tunnels is there whatever networks are.
+    assert ports(small(payload=Payload.IP)) == ({of_ip}, set())
+    assert ports(small(METADATA, payload=Payload.IP)) == ({port_number, of_ip}, set())
