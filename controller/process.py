@@ -148,7 +148,7 @@ class ControllerProcess:
 
     async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
         """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
-        return await count(self.reconciler.channels(self.hosts_concerned(held)), feature, held.key)
+        return await count(self.reconciler.bridges.channels(self.hosts_concerned(held)), feature, held.key)
 
     def work(self) -> Work:
         """Return what changes cost."""
@@ -191,7 +191,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         prober = _prober(service, fabric)
         stack.push_async_callback(prober.stop)
         events = EventLog()
-        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        refused = DropLog(lambda: service.intent, reconciler.bridges.host_of, events, time.time)
         fabric.packets.register(Punt.DROP_LOG, refused)
         guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         sight = RolloutHosts(reconciler)
@@ -264,7 +264,7 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
 
 def _prober(service: IntentService, fabric: _Fabric) -> Prober:
     """Give the prober its way to the bridges."""
-    bridges = FleetBridges(fabric.reconciler)
+    bridges = FleetBridges(fabric.reconciler.bridges)
     prober = Prober(
         bridges,
         lambda: service.intent,
