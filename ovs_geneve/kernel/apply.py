@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ovs_geneve.errors import EncodeError
-from ovs_geneve.kernel import codec_filters, codec_links, codec_neighbours
+from ovs_geneve.kernel import codec_filters, codec_links, codec_neighbours, modules
 from ovs_geneve.kernel.errors import InTheWay, KernelRefused, ModuleMissing
 from ovs_geneve.kernel.netlink import Netlink, Refusal
 from ovs_geneve.kernel.objects import (
@@ -23,17 +23,12 @@ from ovs_geneve.kernel.objects import (
     BridgeLink,
     Fdb,
     Filter,
-    Fw,
     GeneveLink,
     KernelState,
     Link,
-    Mirred,
     Neighbour,
     Route,
-    SetMark,
     Setting,
-    TunnelSet,
-    TunnelUnset,
 )
 from ovs_geneve.kernel.observation import Observation, Preference, is_ours
 from ovs_geneve.kernel.observe import observe
@@ -246,21 +241,13 @@ def missing_module(one: StepObject, outcome: Refusal) -> str | None:
     if isinstance(one, Link) and outcome.number == errno.EOPNOTSUPP and "Unknown device" in outcome.detail:
         return codec_links.kind_name(one.kind)
     if isinstance(one, Qdisc) and outcome.number == errno.ENOENT:
-        return "sch_ingress"
+        return modules.QDISC
     if isinstance(one, Filter) and outcome.number == errno.ENOENT:
         if "classifier" in outcome.detail:
-            return "cls_fw" if isinstance(one.match, Fw) else "cls_flower"
+            return modules.classifier_of(one)
         if "action" in outcome.detail:
-            return ", ".join(dict.fromkeys(_ACTION_MODULES.get(type(a), "act_gact") for a in one.actions))
+            return ", ".join(modules.actions_of(one))
     return None
-
-
-_ACTION_MODULES: Mapping[type, str] = {
-    TunnelSet: "act_tunnel_key",
-    TunnelUnset: "act_tunnel_key",
-    Mirred: "act_mirred",
-    SetMark: "act_skbedit",
-}
 
 
 def _refused_link(step: Step, link: Link, outcome: Refusal, observed: Observation) -> KernelRefused:
