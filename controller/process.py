@@ -238,7 +238,8 @@ async def _fabric(
     stack.push_async_callback(switches.close)
     hosts = make_hosts(settings, switches)
     binder = Binder(lambda: service.intent, service.submit)
-    reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later, secrets.token_hex(4))
+    call_later, token = asyncio.get_running_loop().call_later, secrets.token_hex(4)
+    reconciler = Reconciler(binder, hosts, call_later, token, settings.tunnel_port)
     hosts.events = reconciler
     packets = PacketExchange()
     apps.add(GeneveApp, switches=reconciler, packets=packets)

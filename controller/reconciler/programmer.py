@@ -167,6 +167,8 @@ class Programmer:
         self._bursts = False
         "Changes come faster than they are carried out, or many at once."
         self.phase = Phase.ABSENT
+        self.equal_on: SwitchChannel | None = None
+        "The connection on which the bridge was made equal to what it should hold; only what came later may be missing."
         self.refusals = Refusals()
         self.taken: tuple[Taken, ...] = ()
         "Mappings of ours that the bridge has no place for."
@@ -193,6 +195,7 @@ class Programmer:
         if channel is self._channel:
             return  # told twice whose it is: observing beside what is under way would mix up the answers
         self._channel = channel
+        self.equal_on = None
         # What it refused it may take now: a switch that restarted may be another version, or have room again.
         self.refusals = Refusals()
         self._observe(channel)
@@ -200,7 +203,7 @@ class Programmer:
     def disconnect(self, channel: SwitchChannel) -> None:
         """Forget a connection; the bridge keeps its flows, so what it had it still has."""
         if channel is self._channel:
-            self._channel = None
+            self._channel = self.equal_on = None
             self.phase = Phase.ABSENT
             self._abandon_flight()
             self._on_progress()
@@ -353,6 +356,7 @@ class Programmer:
         self._channel.apply(steps)
 
     def _applied(self) -> None:
+        self.equal_on = self._channel
         self._retry = _RETRY_FIRST
         self.refusals.bridge = ""
         self._flight_since = None

@@ -37,10 +37,12 @@ from controller.reconciler.binder import Binder
 from controller.reconciler.effects import Effects
 from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
+from controller.reconciler.restoring import Restoring
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
 from ovs_geneve.openflow.events import Event
 from ovs_geneve.openflow.tlv_table import TlvTable
+from ovs_geneve.vport import GENEVE_PORT
 
 _LEAVE_SECONDS = 2.0
 "How long a host that is taken out may take to drop our flows before its bridge is given back anyway."
@@ -62,6 +64,7 @@ class Reconciler:
         links: HostLinks,
         call_later: Callable[[float, Callable[[], None]], object],
         token: str = "",
+        tunnel_port: int = GENEVE_PORT,
     ) -> None:
         self._binder = binder
         self._links = links
@@ -85,6 +88,8 @@ class Reconciler:
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self._mtus = Mtus()
+        self.linux = LinuxHosts(binder, token, tunnel_port)
+        self._restoring = Restoring(call_later, links.look_again)
         self.linux = LinuxHosts(binder, token)
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
@@ -144,6 +149,8 @@ class Reconciler:
         if report.facts is None:
             report = replace(report, facts=before)  # what keeps a host from being provisioned unplugs nothing
         self._reports[name] = report
+        if self._restoring.follow(name, report.restoring, self.channel(name)):
+            self.programmers[name].observe_again()  # who ended it may have restored what was desired before
         self.on_host(name)
         if report.facts is None or report.facts == before:
             return
@@ -158,6 +165,11 @@ class Reconciler:
     def interface_mtu(self, interface_id: str) -> int | None:
         """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
         return self._mtus.interface(interface_id)
+
+    def has_flows_back(self, name: str) -> bool:
+        """Tell whether a host that was reported as restoring has its flows."""
+        programmer = self.programmers.get(name)
+        return programmer is not None and self._restoring.has_flows(name, programmer.equal_on)
 
     def network_mtu(self, network: str) -> int | None:
         """Return what a network carries; None while no host is declared."""
@@ -254,7 +266,7 @@ class Reconciler:
             return status.ACCEPTED, *status.served_elsewhere(holder, behind)
         if isinstance(held.spec, HostSpec):
             report = self.report(held.name)
-            programmed = status.bridge_programmed(self.programmers.get(held.name))
+            programmed = status.bridge_programmed(self.programmers.get(held.name), restoring=report.restoring)
             if self._is_unrecorded(held.name):
                 programmed = status.recorded_too(programmed)
             said = (status.ACCEPTED, status.connected(report), status.provisioned(report), programmed)
@@ -349,6 +361,8 @@ class Reconciler:
         self._wake_waiters(name)
         self.on_progress()
         self._note_read(name)
+        if self.has_flows_back(name):
+            self._links.look_again(name)
         if name in self.compiler.intent.hosts:
             return
         programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
@@ -398,6 +412,7 @@ class Reconciler:
             del self._host_of[facts.dpid]
         self._reports.pop(name, None)
         self._tables.pop(name, None)
+        self._restoring.forget(name)
         self._wake_waiters(name)
         self.compiler.update_ofports(name, {})
 

@@ -63,6 +63,11 @@ RESTART = "systemctl reload ovs-vswitchd"
 """Starts ovs-vswitchd anew and keeps flows meanwhile, as `systemctl restart` does not (OVS
 debian/openvswitch-switch.ovs-vswitchd.service, rhel/usr_lib_systemd_system_ovs-vswitchd.service.in: ExecReload)."""
 
+_RESTORING = (
+    "ovs-vswitchd waits until its flows are restored, takes no packet and calls no controller; where no restart is "
+    "under way: ovs-vsctl remove Open_vSwitch . other_config flow-restore-wait"
+)
+
 ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
 
 
@@ -219,8 +224,10 @@ def offloading(state: OffloadState | None) -> tuple[Condition, ...]:
     return (Condition(type="Offload", status=Truth.TRUE, reason="Running", message=str(wanted)),)
 
 
-def bridge_programmed(programmer: Programmer | None) -> Condition:
-    """Say whether a host's bridge holds all it should."""
+def bridge_programmed(programmer: Programmer | None, *, restoring: bool) -> Condition:
+    """Say whether a host's bridge holds all it should, and its ovs-vswitchd goes by it."""
+    if restoring:
+        return _not("Programmed", "FlowRestoreWait", _RESTORING)
     if programmer is None or programmer.phase is Phase.ABSENT:
         return _not("Programmed", "HostUnreachable", "no OpenFlow connection")
     if programmer.refusals.bridge:
