@@ -90,7 +90,6 @@ class Reconciler:
         self._mtus = Mtus()
         self.linux = LinuxHosts(binder, token, tunnel_port)
         self._restoring = Restoring(call_later, links.look_again)
-        self.linux = LinuxHosts(binder, token)
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
         self._effects = Effects()
