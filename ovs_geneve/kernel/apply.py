@@ -220,11 +220,25 @@ def _refusals(step: Step, outcomes: Iterable[Refusal | None]) -> list[KernelRefu
         if outcome is None or _harmless(step, outcome):
             continue
         module = missing_module(step.object, outcome)
-        if module:
+        if taken := _taken_port(step, outcome):
+            refused.append(taken)
+        elif module:
             refused.append(ModuleMissing(subject(step.object), step.verb.value, outcome.name, module))
         else:
             refused.append(KernelRefused(subject(step.object), step.verb.value, outcome.name, str(outcome)))
     return refused
+
+
+def _taken_port(step: Step, outcome: Refusal) -> InTheWay | None:
+    """A geneve device binds its UDP port when it goes up (geneve.c: geneve_open)."""
+    one = step.object
+    if not isinstance(one, Link) or not isinstance(one.kind, GeneveLink):
+        return None
+    if step.verb is not Verb.RAISE or outcome.number != errno.EADDRINUSE:
+        return None
+    port = one.kind.dst_port
+    reason = f"UDP port {port} is taken"
+    return InTheWay(subject(one), "raise", outcome.name, reason, f"a socket (ss -ulnp sport = {port})")
 
 
 def _harmless(step: Step, outcome: Refusal) -> bool:
