@@ -53,6 +53,7 @@ from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
+from controller.tls import presentable
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 from ovs_geneve.openflow.stats import Count
 
@@ -381,6 +382,7 @@ def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Conf
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     if settings.rest_cert is not None and settings.rest_key is not None:
+        presentable(settings.rest_cert, settings.rest_key)
         config.ssl_certfile, config.ssl_keyfile = str(settings.rest_cert), str(settings.rest_key)
     if settings.rest.startswith("unix:"):
         config.uds = settings.rest.removeprefix("unix:")
