@@ -351,10 +351,15 @@ def _revisions(intent: Intent) -> dict[str, int]:
 async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:
     """Run the controller until it is asked to stop (SIGINT, SIGTERM)."""
     async with running(settings, make_hosts) as process:
-        server = _Server(_rest_config(settings, process))
-        await server.serve()
-        if not server.started:
-            raise SetupError(f"REST cannot listen on {settings.rest}", "is another controller running?")
+        await serve_rest(settings, process)
+
+
+async def serve_rest(settings: Settings, process: ControllerProcess) -> None:
+    """Answer requests until asked to stop (SIGINT, SIGTERM). Raises SetupError where it cannot listen."""
+    server = _Server(_rest_config(settings, process))
+    await server.serve()
+    if not server.started:
+        raise SetupError(f"REST cannot listen on {settings.rest}", "is another controller running?")
 
 
 class _Server(uvicorn.Server):
