@@ -20,6 +20,7 @@ from controller.kernels.feed import Feed
 from controller.kernels.report import AgentReport, HostKernel, KernelProblem, PartUpdate, Synced
 from controller.linux.compile import HostChanges, LinuxCompiler
 from controller.linux.part import HOST_PART, Part, PartKind
+from ovs_geneve.vport import GENEVE_PORT
 
 AGENT = "its agent"
 
@@ -40,7 +41,7 @@ class Plugged(Protocol):
 class LinuxHosts:
     """What is known of Linux hosts. Implements `controller.southbound.ports.Peers` for them."""
 
-    def __init__(self, plugged: Plugged, token: str, tunnel_port: int) -> None:
+    def __init__(self, plugged: Plugged, token: str, tunnel_port: int = GENEVE_PORT) -> None:
         self._plugged = plugged
         self._token = token
         "Tells this run's generations from those of another."
