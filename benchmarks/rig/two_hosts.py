@@ -17,7 +17,8 @@ from benchmarks.rig.datapath import BRIDGE, purge
 from controller.compiler.pipeline import TUNNEL_NAME
 from controller.lab import Datapath, Lab, LabHost, LabSettings, commands, links, namespaces
 from controller.lab.beside import ControllerBeside
-from controller.lab.ovs_host import UNDERLAY_BRIDGE, UNDERLAY_LINK
+from controller.lab.machine import UNDERLAY_LINK
+from controller.lab.ovs_host import UNDERLAY_BRIDGE
 from controller.lab.settings import interface_name
 
 SOURCE, TARGET = "a", "b"

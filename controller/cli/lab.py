@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from controller.lab import Lab, LabError, LabSettings, Underlay, demo, playground
 from controller.lab import down as take_down
+from controller.lab.settings import MAX_HOSTS, MAX_LINUX_HOSTS
 
 P = ParamSpec("P")
 
@@ -43,16 +44,17 @@ def lab() -> None:
 
 
 @lab.command("up")
-@click.option("--hosts", type=click.IntRange(1, 240), default=3, show_default=True)
+@click.option("--hosts", type=click.IntRange(1, MAX_HOSTS), default=3, show_default=True)
+@click.option(
+    "--linux-hosts", type=click.IntRange(0, MAX_LINUX_HOSTS), default=0, help="Without Open vSwitch."
+)
 @_underlay
 @_name
 @_explained
-def up(hosts: int, underlay: str, name: str) -> None:
-    """Bring a lab up: hosts only, for a controller of yours."""
-    settings = LabSettings(name=name, hosts=hosts, underlay=Underlay(underlay))
-    made = _with_bar(lambda progress: Lab.up(settings, progress))
-    for host in made.hosts:
-        click.echo(f"{host.name}\tendpoint {host.endpoint}\tovsdb {host.ovsdb}")
+def up(hosts: int, linux_hosts: int, underlay: str, name: str) -> None:
+    """Bring a lab up: hosts only, for a controller and agents of yours."""
+    settings = LabSettings(name=name, hosts=hosts, linux_hosts=linux_hosts, underlay=Underlay(underlay))
+    _show_hosts(_with_bar(lambda progress: Lab.up(settings, progress)))
 
 
 @lab.command("down")
@@ -82,8 +84,7 @@ def execute(where: str, command: tuple[str, ...], name: str) -> None:
 def list_lab(name: str) -> None:
     """Show the hosts of a lab and what is plugged where."""
     loaded = _load(name)
-    for host in loaded.hosts:
-        click.echo(f"{host.name}\tendpoint {host.endpoint}\tovsdb {host.ovsdb}")
+    _show_hosts(loaded)
     for port in loaded.ports:
         click.echo(f"{port.name}\t{port.mac}\t{' '.join(port.addresses)}\ton {port.host}")
 
@@ -128,6 +129,13 @@ def run(hosts: int, underlay: str, name: str) -> None:
 def tell(underlay: str) -> None:
     """Tell the story of the product in a minute, checking every line of it."""
     sys.exit(1 if demo.run(Underlay(underlay)) else 0)
+
+
+def _show_hosts(lab: Lab) -> None:
+    for host in lab.hosts:
+        click.echo(f"{host.name}\tendpoint {host.endpoint}\tovsdb {host.ovsdb}")
+    for linux in lab.linux_hosts:
+        click.echo(f"{linux.name}\tendpoint {linux.endpoint}\tagent in namespace {linux.namespace}")
 
 
 def _load(name: str) -> Lab:

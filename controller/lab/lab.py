@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab: hosts in network namespaces, each with its own OVS, and workloads behind them.
+"""The lab: hosts in network namespaces, each with its own OVS or with none, and workloads behind them.
 
     with Lab.up(LabSettings(hosts=2)) as lab:
         (a controller makes br-int and the GENEVE vports)
@@ -28,7 +28,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 from controller.lab import cleanup, commands, namespaces, underlay, workload
 from controller.lab.capture import Capture
 from controller.lab.errors import LabError
-from controller.lab.ovs_host import UNDERLAY_LINK, LabHost
+from controller.lab.linux_host import LinuxHost, require_modules
+from controller.lab.machine import UNDERLAY_LINK, Machine
+from controller.lab.ovs_host import LabHost
 from controller.lab.settings import (
     FABRIC_NUMBER,
     MAX_HOSTS,
@@ -42,6 +44,7 @@ from controller.lab.settings import (
 from controller.lab.state import LabState, StateFile, Workload
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Machine)
 
 Progress = Callable[[str, int, int], None]
 "Called with what was just finished, how many steps are done, and how many there are."
@@ -65,6 +68,8 @@ class Lab:
         """Bring a lab up; on any failure take down what was made and raise LabError."""
         commands.require_root()
         commands.require(commands.NEEDED)
+        if settings.linux_hosts:
+            require_modules()
         _refuse_a_second(settings)
         state = LabState(
             name=settings.name,
@@ -114,9 +119,15 @@ class Lab:
 
     @property
     def hosts(self) -> tuple[LabHost, ...]:
-        """The hosts, in the order they came."""
+        """The hosts with Open vSwitch, in the order they came."""
         state = self.state
-        return tuple(self._host(state, number) for number in state.hosts)
+        return tuple(self._machine(LabHost, state, number) for number in state.hosts)
+
+    @property
+    def linux_hosts(self) -> tuple[LinuxHost, ...]:
+        """The hosts without Open vSwitch."""
+        state = self.state
+        return tuple(self._machine(LinuxHost, state, number) for number in state.linux_hosts)
 
     @property
     def ports(self) -> tuple[Workload, ...]:
@@ -129,13 +140,12 @@ class Lab:
         return str(control_address(FABRIC_NUMBER))
 
     def host(self, name: str) -> LabHost:
-        """Return the host of this name, or raise LabError."""
-        for host in self.hosts:
-            if host.name == name:
-                return host
-        raise LabError(
-            f"no host {name} in this lab", f"there are: {', '.join(h.name for h in self.hosts) or 'none'}"
-        )
+        """Return the host with Open vSwitch of this name, or raise LabError."""
+        return _named(name, self.hosts)
+
+    def linux_host(self, name: str) -> LinuxHost:
+        """Return the host without Open vSwitch of this name, or raise LabError."""
+        return _named(name, self.linux_hosts)
 
     def add_host(self) -> LabHost:
         """Add a host while the others run."""
@@ -145,7 +155,7 @@ class Lab:
             host.build()
             for peer in self.hosts:
                 if peer.vswitchd_pid is not None:  # one that is down learns it when it starts
-                    peer.knows(host.number)
+                    peer.knows(host.address_number)
         except BaseException:
             self.remove_host(host.name)
             raise
@@ -166,7 +176,7 @@ class Lab:
 
     def plug(
         self,
-        host: LabHost | str,
+        host: Machine | str,
         port_name: str,
         mac: str,
         addresses: Iterable[str],
@@ -179,9 +189,10 @@ class Lab:
     ) -> Workload:
         """Make a workload with these addresses (as 10.0.0.1/24) and plug it into a host's bridge.
 
-        Waits `timeout` seconds for the bridge, which the controller makes. A LabError leaves nothing behind.
+        Waits `timeout` seconds for the bridge, which the controller makes; Linux hosts have none to wait for.
+        A LabError leaves nothing behind.
         """
-        where = self.host(_name(host))
+        where = self._any_host(_name(host))
         check_port_name(port_name)
         port = Workload(
             name=port_name,
@@ -207,12 +218,12 @@ class Lab:
     def unplug(self, port: Workload | str) -> None:
         """Take a workload off its host and end it."""
         known = self.state.port(_name(port))
-        self._forget(known, self.host(known.host))
+        self._forget(known, self._any_host(known.host))
 
-    def move(self, port: Workload | str, to_host: LabHost | str, *, timeout: float = 10.0) -> Workload:
+    def move(self, port: Workload | str, to_host: Machine | str, *, timeout: float = 10.0) -> Workload:
         """Unplug a workload here and plug it there: its namespace, addresses and sockets stay as they are."""
         known = self.state.port(_name(port))
-        source, target = self.host(known.host), self.host(_name(to_host))
+        source, target = self._any_host(known.host), self._any_host(_name(to_host))
         if source == target:
             return known
         moved = replace(known, host=target.name)
@@ -224,7 +235,7 @@ class Lab:
         return moved
 
     def exec(
-        self, where: LabHost | Workload | str, command: Sequence[str], timeout: float = 30.0
+        self, where: Machine | Workload | str, command: Sequence[str], timeout: float = 30.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a host, in a workload or in the fabric, and return its outcome, good or bad.
 
@@ -236,7 +247,7 @@ class Lab:
         )
 
     def popen(
-        self, where: LabHost | Workload | str, command: Sequence[str], **options: Any
+        self, where: Machine | Workload | str, command: Sequence[str], **options: Any
     ) -> subprocess.Popen[Any]:
         """Start a command there; `options` are subprocess.Popen's. `down` ends it with the rest."""
         namespace, environment = self._place(where)
@@ -245,7 +256,7 @@ class Lab:
 
     def capture(
         self,
-        where: LabHost | Workload | str,
+        where: Machine | Workload | str,
         path: Path | None = None,
         *,
         interface: str | None = None,
@@ -258,27 +269,29 @@ class Lab:
         """
         name = _name(where)
         default = {FABRIC: underlay.UNDERLAY_SWITCH}.get(
-            name, UNDERLAY_LINK if isinstance(self._find(name), LabHost) else workload.INTERFACE
+            name, UNDERLAY_LINK if isinstance(self._find(name), Machine) else workload.INTERFACE
         )
         link = interface or default
         return Capture(self._place(name)[0], link, path or self.directory / f"{name}-{link}.pcap", expression)
 
-    def set_cable(self, host: LabHost | str, *, up: bool) -> None:
+    def set_cable(self, host: Machine | str, *, up: bool) -> None:
         """Plug or pull a host's underlay cable; its sessions with the controller stay."""
-        underlay.set_cable(self.host(_name(host)), up=up)
+        underlay.set_cable(self._any_host(_name(host)), up=up)
 
     def listen(self, port: int = 0) -> socket.socket:
         """Return a TCP socket listening at `controller_address`, for hosts to call; serve it from anywhere."""
         return underlay.listen(self.state.name, port)
 
     def _build(self, settings: LabSettings, progress: Progress) -> None:
-        total = settings.hosts + 1
+        total = settings.hosts + settings.linux_hosts + 1
         underlay.build_fabric(settings.name, settings.underlay, settings.mtu)
         progress("fabric", 1, total)
-        hosts = [self._new_host() for _ in range(settings.hosts)]
+        numbers = tuple(range(1, settings.linux_hosts + 1))
+        self._state_file.change(lambda state: replace(state, linux_hosts=numbers))
+        hosts = [*self.linux_hosts, *(self._new_host() for _ in range(settings.hosts))]
         for host in hosts:
             underlay.attach(host)
-        for done, host in enumerate(_each(settings.parallel, LabHost.build, hosts), 2):
+        for done, host in enumerate(_each(settings.parallel, Machine.build, hosts), 2):
             progress(host.name, done, total)
 
     def _new_host(self) -> LabHost:
@@ -290,19 +303,22 @@ class Lab:
             return replace(state, next_number=state.next_number + 1, hosts=(*state.hosts, state.next_number))
 
         state = self._state_file.change(number)
-        return self._host(state, state.hosts[-1])
+        return self._machine(LabHost, state, state.hosts[-1])
 
-    def _host(self, state: LabState, number: int) -> LabHost:
-        return LabHost(
+    def _machine(self, kind: type[M], state: LabState, number: int) -> M:
+        return kind(
             lab=state.name,
             number=number,
-            directory=self.directory / f"hv{number}",
+            directory=self.directory / f"{kind.prefix}{number}",
             underlay=state.underlay,
             datapath=state.datapath,
             mtu=state.mtu,
         )
 
-    def _forget(self, port: Workload, host: LabHost) -> None:
+    def _any_host(self, name: str) -> Machine:
+        return _named(name, (*self.hosts, *self.linux_hosts))
+
+    def _forget(self, port: Workload, host: Machine) -> None:
         # A host whose ovsdb-server is down keeps the row, as a crashed machine would.
         with suppress(LabError):
             workload.unplug(host, port)
@@ -311,17 +327,17 @@ class Lab:
         workload.remove(host, port)
         self._state_file.change(lambda state: state.without_port(port.name))
 
-    def _find(self, name: str) -> LabHost | Workload | None:
+    def _find(self, name: str) -> Machine | Workload | None:
         state = self.state
-        for host in self.hosts:
+        for host in (*self.hosts, *self.linux_hosts):
             if host.name == name:
                 return host
         return None if name == FABRIC else state.port(name)
 
-    def _place(self, where: LabHost | Workload | str) -> tuple[str, dict[str, str]]:
+    def _place(self, where: Machine | Workload | str) -> tuple[str, dict[str, str]]:
         name = self.state.name
         match self._find(_name(where)):
-            case LabHost() as host:
+            case Machine() as host:
                 return host.namespace, host.environment
             case Workload() as port:
                 return workload_namespace(name, port.name), {}
@@ -329,7 +345,14 @@ class Lab:
                 return fabric_namespace(name), {}
 
 
-def _name(what: LabHost | Workload | str) -> str:
+def _named(name: str, hosts: Iterable[M]) -> M:
+    known = {host.name: host for host in hosts}
+    if name not in known:
+        raise LabError(f"no host {name} in this lab", f"there are: {', '.join(known) or 'none'}")
+    return known[name]
+
+
+def _name(what: Machine | Workload | str) -> str:
     return what if isinstance(what, str) else what.name
 
 

@@ -73,6 +73,12 @@ def set_up(name: str, *, master: str | None = None, up: bool = True) -> None:
         netlink.link("set", index=_index(netlink, name), state="up" if up else "down", **more)
 
 
+def set_alias(name: str, alias: str) -> None:
+    """Give a link an alias, "" for none."""
+    with IPRoute() as netlink:
+        netlink.link("set", index=_index(netlink, name), ifalias=alias)
+
+
 def set_mtu(name: str, mtu: int) -> None:
     """Set a link's MTU."""
     with IPRoute() as netlink:

@@ -19,27 +19,15 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_interface
 from pathlib import Path
 
-from controller.lab import commands, links, namespaces
+from controller.lab import commands, namespaces
 from controller.lab.errors import LabError
-from controller.lab.settings import (
-    FABRIC_NUMBER,
-    Datapath,
-    Underlay,
-    control_address,
-    control_prefix,
-    endpoint_address,
-    endpoint_mac,
-    host_namespace,
-    underlay_network,
-)
+from controller.lab.machine import UNDERLAY_LINK, Machine
+from controller.lab.settings import FABRIC_NUMBER, Datapath, endpoint_address, endpoint_mac
 from controller.lab.state import StateFile
 from controller.lab.waiting import wait_until
 
-UNDERLAY_LINK = "u0"
-CONTROL_LINK = "c0"
 UNDERLAY_BRIDGE = "br-phy"
 
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
@@ -49,38 +37,10 @@ _EARLIEST = 11.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabHost:
-    """A host of the lab, running or not; two values for the same host are equal."""
+class LabHost(Machine):
+    """A host with Open vSwitch; its name is its system-id. Database, sockets, logs and pid files are in `directory`."""
 
-    lab: str
-    number: int
-    "1 for hv1; the last part of its addresses."
-    directory: Path
-    "Database, sockets, logs and pid files."
-    underlay: Underlay
-    datapath: Datapath
-    mtu: int
-    "Of the underlay."
-
-    @property
-    def name(self) -> str:
-        """The host's name, also its system-id."""
-        return f"hv{self.number}"
-
-    @property
-    def namespace(self) -> str:
-        """The network namespace."""
-        return host_namespace(self.lab, self.name)
-
-    @property
-    def endpoint(self) -> IPv4Address | IPv6Address:
-        """The tunnel endpoint's address in the underlay."""
-        return endpoint_address(self.underlay, self.number)
-
-    @property
-    def endpoint_mac(self) -> str:
-        """The MAC address behind the tunnel endpoint."""
-        return endpoint_mac(self.number)
+    prefix = "hv"
 
     @property
     def endpoint_link(self) -> str:
@@ -111,10 +71,8 @@ class LabHost:
         """Return the Unix socket on which a bridge speaks OpenFlow without being told to."""
         return self.directory / f"{bridge}.mgmt"
 
-    def build(self) -> None:
-        """Start the daemons in a namespace that the fabric has prepared, and give the host its addresses."""
-        self.directory.mkdir(exist_ok=True)
-        namespaces.inside(self.namespace, self._legs)
+    def equip(self) -> None:
+        """Start the daemons."""
         database = self.directory / "conf.db"
         commands.run(["ovsdb-tool", "create", str(database), str(_schema())])
         self.start_ovsdb()
@@ -144,9 +102,9 @@ class LabHost:
         userspace = ["--disable-system"] if self.datapath is Datapath.NETDEV else []
         self._start("ovs-vswitchd", self.ovsdb, *userspace)
         if self.datapath is Datapath.NETDEV:
-            namespaces.inside(self.namespace, self._address_endpoint)
+            namespaces.inside(self.namespace, self.address_endpoint)
             wait_until(self._has_route, 5.0, f"{self.name}: a route of ovs-vswitchd to the underlay")
-            for number in StateFile(self.directory.parent).load().hosts:
+            for number in StateFile(self.directory.parent).load().addresses:
                 self.knows(number)
 
     def kill_vswitchd(self, sig: signal.Signals = signal.SIGKILL) -> None:
@@ -185,22 +143,13 @@ class LabHost:
             "ovs-appctl", "--target", socket, f"--timeout={int(timeout)}", *arguments, timeout=timeout + 5
         )
 
-    def run(self, *arguments: str, timeout: float = 30.0) -> str:
-        """Run a program on the host and return what it prints. Raises LabError when it fails."""
-        try:
-            return commands.run(
-                arguments, namespace=self.namespace, environment=self.environment, timeout=timeout
-            ).stdout
-        except LabError as error:
-            raise LabError(f"{self.name}: {error.message}", error.hint) from error
-
     def knows(self, number: int) -> None:
-        """Tell ovs-vswitchd the MAC address of the host with this number: a tunnel's first packet is not lost.
+        """Tell ovs-vswitchd the MAC address of the host with this address: a tunnel's first packet is not lost.
 
         The userspace datapath drops the packet that makes it ask for a neighbour (OVS lib/tnl-neigh-cache.c);
         the kernel's holds it back, and needs no telling.
         """
-        if self.datapath is Datapath.NETDEV and number != self.number:
+        if self.datapath is Datapath.NETDEV and number != self.address_number:
             address = str(endpoint_address(self.underlay, number))
             self.appctl("tnl/neigh/set", UNDERLAY_BRIDGE, address, endpoint_mac(number))
 
@@ -271,23 +220,6 @@ class LabHost:
             *("--", "set", "Interface", UNDERLAY_BRIDGE, f"mtu_request={self.mtu}"),
             *("--", "add-port", UNDERLAY_BRIDGE, UNDERLAY_LINK),
         ]
-
-    def _legs(self) -> None:
-        control = ip_interface(f"{control_address(self.number)}/{control_prefix()}")
-        links.add_addresses(CONTROL_LINK, [control])
-        links.set_up(CONTROL_LINK)
-        links.set_up(UNDERLAY_LINK)
-        if self.datapath is not Datapath.NETDEV:
-            self._address_endpoint()
-
-    def _address_endpoint(self) -> None:
-        link = self.endpoint_link
-        if self.underlay is Underlay.IPV6:
-            links.enable_ipv6(link)
-        links.set_up(link)
-        links.add_addresses(
-            link, [ip_interface(f"{self.endpoint}/{underlay_network(self.underlay).prefixlen}")]
-        )
 
     def _has_route(self) -> bool:
         try:

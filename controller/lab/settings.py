@@ -16,7 +16,12 @@ DEFAULT_PARENT = Path("/run/ovs-geneve/lab")
 "Where a lab lives unless it is told otherwise, in a folder of its name."
 
 MAX_HOSTS = 240
-"What one /24 underlay holds, less the fabric's own address."
+"What one /24 underlay holds, less Linux hosts' addresses and the fabric's own."
+
+FIRST_LINUX_NUMBER = MAX_HOSTS + 1
+"The host part of the addresses of lx1."
+
+MAX_LINUX_HOSTS = 13
 
 MIN_UNDERLAY_MTU = 1280
 "IPv6 refuses links below it (RFC 8200 5)."
@@ -30,7 +35,7 @@ _MAX_IFNAME = 15
 _MAX_DIRECTORY = 107 - len("/hv240/ovs-vswitchd.ctl")
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _PORT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_HOST = re.compile(r"fabric|hv\d+")
+_HOST = re.compile(r"fabric|(hv|lx)\d+")
 
 
 class Underlay(StrEnum):
@@ -61,6 +66,8 @@ class LabSettings:
     name: str = "ovsg"
     "Prefix of every namespace: lower-case letters and digits; no dash, lest one lab's prefix begins another's."
     hosts: int = 3
+    linux_hosts: int = 0
+    "Without Open vSwitch, each for an agent to keep."
     underlay: Underlay = Underlay.IPV4
     datapath: Datapath = Datapath.AUTO
     directory: Path | None = None
@@ -79,6 +86,8 @@ class LabSettings:
             )
         if not 0 <= self.hosts <= MAX_HOSTS:
             raise LabError(f"{self.hosts} hosts", f"a lab has 0 to {MAX_HOSTS}")
+        if not 0 <= self.linux_hosts <= MAX_LINUX_HOSTS:
+            raise LabError(f"{self.linux_hosts} Linux hosts", f"a lab has 0 to {MAX_LINUX_HOSTS}")
         if not MIN_UNDERLAY_MTU <= self.mtu <= 65535:
             raise LabError(f"an underlay MTU of {self.mtu}", f"use {MIN_UNDERLAY_MTU} to 65535")
         if self.parallel < 1:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from controller.lab.errors import LabError
-from controller.lab.settings import Datapath, Underlay
+from controller.lab.settings import FIRST_LINUX_NUMBER, Datapath, Underlay
 
 _FILE = "lab.json"
 _DRAFT = "lab.json.new"
@@ -52,8 +52,14 @@ class LabState:
     next_number: int = 1
     "Numbers, and with them names and addresses, are never given twice."
     hosts: tuple[int, ...] = ()
+    linux_hosts: tuple[int, ...] = ()
     ports: tuple[Workload, ...] = ()
     version: int = _VERSION
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """The last parts of all hosts' addresses."""
+        return (*self.hosts, *(FIRST_LINUX_NUMBER + number - 1 for number in self.linux_hosts))
 
     def port(self, name: str) -> Workload:
         """Return the workload of this name, or raise LabError."""

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from controller.lab import commands, links, namespaces
 from controller.lab.errors import LabError
-from controller.lab.ovs_host import LabHost
+from controller.lab.linux_host import LinuxHost
+from controller.lab.machine import UNDERLAY_LINK, Machine
 from controller.lab.settings import (
     FABRIC_NUMBER,
     Datapath,
@@ -67,17 +68,18 @@ def build_fabric(lab: str, underlay: Underlay, mtu: int) -> None:
     namespaces.inside(name, switches)
 
 
-def attach(host: LabHost) -> None:
+def attach(host: Machine) -> None:
     """Make a host's namespace and lay its two cables."""
     namespaces.create(host.namespace)
 
     def prepare() -> None:
-        links.quiet(ipv6=False)
+        # A bridge of a Linux host knows neighbours of IPv6, as long as IPv6 is not disabled there.
+        links.quiet(ipv6=isinstance(host, LinuxHost))
         links.set_up("lo")
 
     def cables() -> None:
         # With br-phy in between, u0's own address means nothing; without, u0 is the endpoint.
-        mac = host.endpoint_mac if host.datapath is Datapath.SYSTEM else None
+        mac = host.endpoint_mac if host.endpoint_link == UNDERLAY_LINK else None
         _cable(host, "u", UNDERLAY_SWITCH, mtu=host.mtu, mac=mac)
         _cable(host, "c", CONTROL_SWITCH, mtu=_CONTROL_MTU)
 
@@ -85,7 +87,7 @@ def attach(host: LabHost) -> None:
     namespaces.inside(fabric_namespace(host.lab), cables)
 
 
-def detach(host: LabHost) -> None:
+def detach(host: Machine) -> None:
     """Take a host's cables and namespace away; harmless when they are gone."""
     fabric = fabric_namespace(host.lab)
     if namespaces.exists(fabric):
@@ -93,7 +95,7 @@ def detach(host: LabHost) -> None:
     namespaces.remove(host.namespace)
 
 
-def set_cable(host: LabHost, *, up: bool) -> None:
+def set_cable(host: Machine, *, up: bool) -> None:
     """Plug or pull a host's underlay cable, at the fabric's end: the host sees a carrier, its routes stay."""
     namespaces.inside(fabric_namespace(host.lab), lambda: links.set_up(f"{host.name}-u", up=up))
 
@@ -107,7 +109,7 @@ def listen(lab: str, port: int) -> socket.socket:
     return namespaces.inside(fabric_namespace(lab), lambda: socket.create_server(address))
 
 
-def _cable(host: LabHost, leg: str, switch: str, *, mtu: int, mac: str | None = None) -> None:
+def _cable(host: Machine, leg: str, switch: str, *, mtu: int, mac: str | None = None) -> None:
     name = f"{host.name}-{leg}"
     links.add_veth(name, peer=f"{leg}0", peer_namespace=host.namespace, mtu=mtu, peer_mac=mac)
     links.set_up(name, master=switch)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads: a namespace with one interface each, plugged into a host's bridge as an orchestrator would.
 
-The lab writes what libvirt writes: the interface and its external_ids:iface-id. Everything that makes packets
+The lab writes what libvirt writes: the interface and its external_ids:iface-id, or its alias where there is no Open
+vSwitch. Everything that makes packets
 flow from there is the controller's.
 """
 
@@ -12,6 +13,8 @@ from ipaddress import ip_address, ip_interface
 
 from controller.lab import links, namespaces
 from controller.lab.errors import LabError
+from controller.lab.linux_host import LinuxHost
+from controller.lab.machine import Machine
 from controller.lab.ovs_host import LabHost
 from controller.lab.settings import Datapath, interface_name, workload_namespace
 from controller.lab.state import Workload
@@ -31,7 +34,7 @@ def check(port: Workload) -> None:
         _parse(gateway, ip_address)
 
 
-def create(host: LabHost, port: Workload) -> None:
+def create(host: Machine, port: Workload) -> None:
     """Make the workload's namespace and its link to the host, not yet plugged in."""
     name = workload_namespace(host.lab, port.name)
     namespaces.create(name)
@@ -55,20 +58,28 @@ def create(host: LabHost, port: Workload) -> None:
     namespaces.inside(name, furnish)
 
 
-def wait_for_bridge(host: LabHost, bridge: str, timeout: float) -> None:
-    """Return when the host has the bridge. Raises LabError after `timeout` seconds."""
-    wait_until(
-        lambda: bridge in host.vsctl("--no-wait", "list-br").split(),
-        timeout,
-        f"{host.name}: bridge {bridge}",
-        "the controller makes it: does it run, and is the host enrolled?",
-    )
+def wait_for_bridge(host: Machine, bridge: str, timeout: float) -> None:
+    """Return when the host has the bridge, if it is to have one. Raises LabError after `timeout` seconds."""
+    if isinstance(host, LabHost):
+        wait_until(
+            lambda: bridge in host.vsctl("--no-wait", "list-br").split(),
+            timeout,
+            f"{host.name}: bridge {bridge}",
+            "the controller makes it: does it run, and is the host enrolled?",
+        )
 
 
-def plug(host: LabHost, port: Workload) -> None:
-    """Add the workload's link to the bridge, with its iface-id, in one transaction."""
+def plug(host: Machine, port: Workload) -> None:
+    """Tell that the workload's link is there: to Open vSwitch in one transaction, elsewhere by the link's alias."""
     link = interface_name(port.name)
     namespaces.inside(host.namespace, lambda: links.set_up(link))
+    if isinstance(host, LabHost):
+        _add_to_bridge(host, port, link)
+    elif isinstance(host, LinuxHost):
+        namespaces.inside(host.namespace, lambda: links.set_alias(link, port.interface_id))
+
+
+def _add_to_bridge(host: LabHost, port: Workload, link: str) -> None:
     host.vsctl(
         *_patience(host),
         *("add-port", port.bridge, link, "--", "set", "Interface", link),
@@ -81,18 +92,22 @@ def plug(host: LabHost, port: Workload) -> None:
         raise LabError(f"{host.name}: ovs-vswitchd does not take {link}: {problem}")
 
 
-def unplug(host: LabHost, port: Workload) -> None:
-    """Remove the workload's link from the host's bridge; harmless when it is not there."""
-    host.vsctl(*_patience(host), "--if-exists", "del-port", interface_name(port.name))
+def unplug(host: Machine, port: Workload) -> None:
+    """Take that back; harmless when the link is not there."""
+    link = interface_name(port.name)
+    if isinstance(host, LabHost):
+        host.vsctl(*_patience(host), "--if-exists", "del-port", link)
+    elif namespaces.inside(host.namespace, lambda: links.has_link(link)):
+        namespaces.inside(host.namespace, lambda: links.set_alias(link, ""))
 
 
-def carry(port: Workload, source: LabHost, target: LabHost) -> None:
+def carry(port: Workload, source: Machine, target: Machine) -> None:
     """Take the far end of the workload's link from one host to another; the workload sees its carrier go."""
     link = interface_name(port.name)
     namespaces.inside(source.namespace, lambda: links.move_link(link, target.namespace))
 
 
-def remove(host: LabHost, port: Workload) -> None:
+def remove(host: Machine, port: Workload) -> None:
     """Remove the link and the namespace; harmless when they are gone."""
     if namespaces.exists(host.namespace):
         namespaces.inside(host.namespace, lambda: links.delete_links(interface_name(port.name)))

@@ -224,6 +224,16 @@ def offloading(state: OffloadState | None) -> tuple[Condition, ...]:
     return (Condition(type="Offload", status=Truth.TRUE, reason="Running", message=str(wanted)),)
 
 
+def of_host(
+    spec: HostSpec, report: HostReport, programmer: Programmer | None, *, unrecorded: bool
+) -> tuple[Condition, ...]:
+    """Say how a host of ours with Open vSwitch stands; `unrecorded` is one whose abilities are not stored yet."""
+    reached = bridge_programmed(programmer, restoring=report.restoring)
+    said = connected(report), provisioned(report), recorded_too(reached) if unrecorded else reached
+    advice = interoperable(spec)
+    return (*said, *offloading(report.offload), *(() if advice is None else (advice,)))
+
+
 def bridge_programmed(programmer: Programmer | None, *, restoring: bool) -> Condition:
     """Say whether a host's bridge holds all it should, and its ovs-vswitchd goes by it."""
     if restoring:

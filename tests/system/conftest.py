@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from controller.intent.model import Kind
 from controller.lab import Datapath, Lab, LabSettings, Underlay, down
+from tests.patience import patient
 from tests.system.overlay import Controller, Overlay
 
 _PLAIN = str.maketrans("_", "0")
@@ -36,24 +38,37 @@ def make_overlay() -> Iterator[Callable[..., Overlay]]:
             datapath: Datapath = Datapath.AUTO,
             where: str | None = None,
             enrol: bool = True,
+            linux_hosts: int = 0,
         ) -> Overlay:
             # Sockets need short paths: not pytest's tmp_path.
             home = Path(tempfile.mkdtemp(prefix="sys"))
             stack.callback(shutil.rmtree, home)
             name = f"s{home.name[3:].translate(_PLAIN)}".lower()
             settings = LabSettings(
-                name=name, hosts=hosts, underlay=underlay, datapath=datapath, directory=home / "lab"
+                name=name,
+                hosts=hosts,
+                linux_hosts=linux_hosts,
+                underlay=underlay,
+                datapath=datapath,
+                directory=home / "lab",
             )
             stack.callback(down, settings)
             lab = Lab.up(settings)
-            controller = Controller(home / "state", lab, *arguments, where=where)
+            rest = f"unix:{home / 'rest.sock'}" if linux_hosts else ""
+            controller = Controller(home / "state", lab, *arguments, "--rest", rest, where=where)
             stack.callback(_end, controller)
             controller.start()
-            overlay = Overlay(lab, controller)
+            overlay = Overlay(lab, controller, rest)
+            stack.callback(_end_agents, overlay)
+            for each in lab.linux_hosts if enrol else ():
+                overlay.enrol_linux(each)
             for host in lab.hosts if enrol else ():
                 overlay.enrol(host, wait=False)
             for host in lab.hosts if enrol else ():
                 overlay.enrol(host)
+            # Agents are programs that have just been started.
+            agents = [(Kind.HOST, each.name) for each in lab.linux_hosts if enrol]
+            controller.settle(*agents, timeout=patient(30))
             return overlay
 
         yield make
@@ -72,3 +87,11 @@ def _end(controller: Controller) -> None:
     if controller.runs:
         controller.stop()
     assert not controller.complaints(), controller.complaints()
+
+
+def _end_agents(overlay: Overlay) -> None:
+    for agent in overlay.agents.values():
+        agent.stop()
+        said = agent.log.read_text(errors="replace") if agent.log.exists() else ""
+        print(f"{agent.host.name}:\n{said[-2000:]}")
+        assert "Traceback" not in said

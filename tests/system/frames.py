@@ -15,7 +15,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from controller.lab import LabHost, namespaces
-from controller.lab.ovs_host import UNDERLAY_LINK
+from controller.lab.machine import UNDERLAY_LINK
 
 _BURST = 64
 _QUEUE = 100_000

@@ -19,6 +19,7 @@ from typing import Any
 
 from controller.intent.commands import Delete, Put
 from controller.intent.model import (
+    HostKind,
     HostSpec,
     Kind,
     NetworkSpec,
@@ -30,8 +31,9 @@ from controller.intent.model import (
     PolicySpec,
     PortSpec,
     Spec,
+    TunnelStyle,
 )
-from controller.lab import Lab, LabHost
+from controller.lab import HostAgent, Lab, LabHost, LinuxHost
 from ovs_geneve.geneve.fields import OptionLayout
 from ovs_geneve.values import Vni
 from tests.patience import patient
@@ -136,7 +138,7 @@ class Controller:
                 assert time.monotonic() < end, f"the controller does not start:\n{self._tail()}"
                 time.sleep(0.05)
             else:
-                session.settimeout(patient(30))
+                session.settimeout(patient(60))
                 return session
 
     def _exactly(self, count: int) -> bytes:
@@ -172,9 +174,10 @@ class Endpoint:
 class Overlay:
     """A lab whose hosts a controller programs."""
 
-    def __init__(self, lab: Lab, controller: Controller) -> None:
+    def __init__(self, lab: Lab, controller: Controller, rest: str = "") -> None:
         self.lab = lab
         self.controller = controller
+        self.agents = {host.name: HostAgent(host, rest) for host in lab.linux_hosts}
         self._ports: dict[str, list[str]] = {}
         self._pings: list[Pinging] = []
         self._rules: list[str] = []
@@ -187,6 +190,15 @@ class Overlay:
         self.controller.put(Kind.HOST, host.name, spec)
         if wait:
             self.controller.settle((Kind.HOST, host.name))
+
+    def enrol_linux(self, host: LinuxHost, *, tunnels: TunnelStyle = TunnelStyle.METADATA) -> None:
+        """Declare a host without Open vSwitch and see to its agent; `controller.settle` tells when it is ready."""
+        endpoint = ip_address(str(host.endpoint))
+        kind = HostKind.LINUX
+        spec = HostSpec(kind=kind, endpoints=(endpoint,), underlay_mtu=host.mtu, tunnels=tunnels)
+        self.controller.put(Kind.HOST, host.name, spec)
+        if not self.agents[host.name].runs:
+            self.agents[host.name].start()
 
     def expel(self, host: str) -> None:
         self.controller.delete(Kind.HOST, host)

@@ -27,6 +27,8 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 _ETH_P_ALL = 3
 _PACKET_OUTGOING = 4
+_SO_RCVBUFFORCE = 33
+"asm-generic/socket.h: SO_RCVBUF stops at net.core.rmem_max, room for a few hundred frames."
 _BUFFER = 4 << 20
 
 
@@ -49,7 +51,7 @@ class Wire:
 
         def opened() -> socket.socket:
             made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
             made.bind((interface, _ETH_P_ALL))
             return made
 

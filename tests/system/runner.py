@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller as a process that a test can kill: python -m tests.system.runner STATE [--ovsdb …] [--openflow …].
 
-It is the controller that `ovs-geneve controller` runs, less REST: commands come as pickles, each behind its length,
-over the Unix socket STATE/test.sock.
+It is the controller that `ovs-geneve controller` runs, with REST only where agents need it (--rest): commands come as
+pickles, each behind its length, over the Unix socket STATE/test.sock.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from controller.intent.commands import Delete, Put
 from controller.intent.model import Kind
 from controller.prober.model import Result
 from controller.prober.plan import Request
-from controller.process import ControllerProcess, running
+from controller.process import ControllerProcess, running, serve_rest
 from controller.reconciler.status import Truth
 from controller.settings import Settings
 from ovs_geneve.openflow.stats import Count
@@ -133,7 +133,7 @@ async def answer(service: Service, reader: asyncio.StreamReader, writer: asyncio
         writer.close()
 
 
-async def main(settings: Settings) -> None:
+async def main(settings: Settings, *, with_rest: bool) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     path = settings.state_directory / SOCKET
@@ -141,7 +141,7 @@ async def main(settings: Settings) -> None:
         service = Service(process)
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(lambda r, w: answer(service, r, w), str(path))
-        await stopping.wait()
+        await (serve_rest(settings, process) if with_rest else stopping.wait())
         server.close()
 
 
@@ -151,5 +151,7 @@ if __name__ == "__main__":
     parser.add_argument("--ovsdb")
     parser.add_argument("--openflow")
     parser.add_argument("--slot-rest", type=float, default=10.0)
+    parser.add_argument("--rest", default="")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(main(Settings(**vars(parser.parse_args()))))
+    given = vars(parser.parse_args())
+    asyncio.run(main(Settings(**given), with_rest=bool(given["rest"])))
