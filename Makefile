@@ -58,7 +58,7 @@ test-vm: setup ## The kernel's datapath, in guests where this kernel has none; l
 bench: setup bench-packages ## Every benchmark, one after the other: at most 20 minutes
 	$(SUDO) $(BIN)/python -m benchmarks
 
-bench-kernel: setup bench-packages ## GENEVE in the kernel, where that has the modules; leaves benchmarks/results/kernel.json
+bench-kernel: setup bench-packages ## GENEVE in the kernel, in a guest where this one lacks the modules; leaves benchmarks/results/kernel.json
 	@$(SUDO) $(BIN)/python -m benchmarks kernel
 
 bench-%: setup bench-packages ## One of them, as in: make -s bench-encode (encode decode install resync ovsdb fleet scale rest restart dataplane groups verify kernel)

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.rig.report import progress
 
-NAMES = (  # `kernel` too, by name: most machines lack the modules
+NAMES = (  # `kernel` too, by name: where it takes a guest it takes minutes, and the figures mean nothing
     "encode",
     "decode",
     "install",

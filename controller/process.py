@@ -53,6 +53,7 @@ from controller.shares.table import Progress
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
+from controller.tls import presentable
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 from ovs_geneve.openflow.stats import Count
 
@@ -148,7 +149,7 @@ class ControllerProcess:
 
     async def counters(self, held: AnyObject, feature: Feature) -> dict[str, Count | None]:
         """Return what the flows that an object has for a feature counted, by connected host; None: no answer."""
-        return await count(self.reconciler.channels(self.hosts_concerned(held)), feature, held.key)
+        return await count(self.reconciler.bridges.channels(self.hosts_concerned(held)), feature, held.key)
 
     def work(self) -> Work:
         """Return what changes cost."""
@@ -191,7 +192,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
         prober = _prober(service, fabric)
         stack.push_async_callback(prober.stop)
         events = EventLog()
-        refused = DropLog(lambda: service.intent, reconciler.host_of_bridge, events, time.time)
+        refused = DropLog(lambda: service.intent, reconciler.bridges.host_of, events, time.time)
         fabric.packets.register(Punt.DROP_LOG, refused)
         guard = Guard(reconciler.run_directories, lambda: service.intent, events)
         sight = RolloutHosts(reconciler)
@@ -237,7 +238,8 @@ async def _fabric(
     stack.push_async_callback(switches.close)
     hosts = make_hosts(settings, switches)
     binder = Binder(lambda: service.intent, service.submit)
-    reconciler = Reconciler(binder, hosts, asyncio.get_running_loop().call_later, secrets.token_hex(4))
+    call_later, token = asyncio.get_running_loop().call_later, secrets.token_hex(4)
+    reconciler = Reconciler(binder, hosts, call_later, token, settings.tunnel_port)
     hosts.events = reconciler
     packets = PacketExchange()
     apps.add(GeneveApp, switches=reconciler, packets=packets)
@@ -263,7 +265,7 @@ async def _store_remote(settings: Settings, stack: AsyncExitStack) -> str:
 
 def _prober(service: IntentService, fabric: _Fabric) -> Prober:
     """Give the prober its way to the bridges."""
-    bridges = FleetBridges(fabric.reconciler)
+    bridges = FleetBridges(fabric.reconciler.bridges)
     prober = Prober(
         bridges,
         lambda: service.intent,
@@ -385,6 +387,7 @@ def _rest_config(settings: Settings, process: ControllerProcess) -> uvicorn.Conf
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     if settings.rest_cert is not None and settings.rest_key is not None:
+        presentable(settings.rest_cert, settings.rest_key)
         config.ssl_certfile, config.ssl_keyfile = str(settings.rest_cert), str(settings.rest_key)
     if settings.rest.startswith("unix:"):
         config.uds = settings.rest.removeprefix("unix:")

@@ -12,6 +12,7 @@ from typing import Protocol, Self, TypeVar
 
 from pyroute2 import netns
 
+from controller.agent.underlay import path_mtu, too_narrow
 from controller.errors import SetupError
 from controller.kernels.report import KernelProblem, PluggedInterface
 from ovs_geneve.kernel import facts
@@ -105,9 +106,10 @@ class NamespaceKernel:
             observed = observe(self._netlink, settings=paths)
             if refused:
                 break  # again, but not at once
+        narrow = () if desired is None else too_narrow(desired, path_mtu)
         return Sight(
             interfaces=plugged(observed),
-            problems=tuple(map(problem_of, refused)),
+            problems=(*map(problem_of, refused), *narrow),
             release=facts.kernel_release(),
             lacks=self._lacks,
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import msgspec
 
 from controller.errors import ControllerError
 from controller.kernels.report import AgentReport, PartUpdate, Synced
+from controller.tls import reason_of, trusting
 from ovs_geneve.kernel.objects import KernelState
 
 _SILENCE_SECONDS = 30.0
@@ -60,13 +60,18 @@ class Source(Protocol):
 
 
 class RestSource:
-    """A controller at an http:// or https:// address, or at unix:PATH. An asynchronous context."""
+    """A controller at an http:// or https:// address, or at unix:PATH. An asynchronous context.
+
+    Raises SetupError when nobody can be trusted with `ca`.
+    """
 
     def __init__(self, url: str, host: str, ca: Path | None = None) -> None:
         path = url.removeprefix("unix:")
         base = "http://controller" if path != url else url if "://" in url else f"http://{url}"
-        verify = ssl.create_default_context(cafile=None if ca is None else str(ca))
+        verify = trusting(ca)
         transport = httpx.AsyncHTTPTransport(uds=path) if path != url else None
+        self._url = url if path != url else base
+        self._ca = ca
         self._http = httpx.AsyncClient(
             transport=transport,
             base_url=f"{base.rstrip('/')}/v1/hosts/{host}/",
@@ -99,7 +104,7 @@ class RestSource:
                         yield Batch(parts=parts, whole=whole, generation=synced.generation)
                         parts, whole = {}, False
         except (httpx.HTTPError, msgspec.DecodeError) as error:
-            raise SourceUnavailable(str(error) or type(error).__name__) from error
+            raise SourceUnavailable(reason_of(error, self._url, self._ca)) from error
         raise SourceUnavailable("the controller ended the stream")
 
     async def report(self, report: AgentReport) -> None:
@@ -110,7 +115,7 @@ class RestSource:
             answer = await self._http.post("report", content=body, headers=headers, timeout=_ANSWER_SECONDS)
             await _check(answer)
         except httpx.HTTPError as error:
-            raise SourceUnavailable(str(error) or type(error).__name__) from error
+            raise SourceUnavailable(reason_of(error, self._url, self._ca)) from error
 
     def _stream(self, timeout: httpx.Timeout) -> AbstractAsyncContextManager[httpx.Response]:
         return self._http.stream("GET", "kernel", headers={"Accept": "text/event-stream"}, timeout=timeout)

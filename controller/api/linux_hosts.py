@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -14,7 +14,8 @@ from litestar.response import Stream
 from controller.api.body import CheckBody
 from controller.api.handlers import Backend
 from controller.kernels.hosts import LinuxHosts
-from controller.kernels.report import AgentReport, HostKernel, PartUpdate, Synced
+from controller.kernels.report import AgentReport, PartUpdate, Synced
+from controller.linux.part import Part
 
 HEARTBEAT_SECONDS = 10.0
 "How often a stream with nothing to tell says that it lives."
@@ -52,30 +53,19 @@ async def _events(hosts: LinuxHosts, host: str) -> AsyncIterator[bytes]:
     feed = hosts.follow(host)
     turn = feed.turn
     try:
-        changed = frozenset(hosts.kernel(host).parts)
-        first = True
+        yield _batch(hosts, host, hosts.compiler.parts(host))
         while True:
-            if changed or first:
-                found = hosts.kernel(host)
-                for event in _batch(found, changed):
-                    yield event
-            else:
-                yield b": alive\n\n"
-            first = False
             waited = await feed.wait(turn, HEARTBEAT_SECONDS)
             if waited is None:
                 return
-            changed = waited
+            yield _batch(hosts, host, waited) if waited else b": alive\n\n"
     finally:
         hosts.left(host, feed, turn)
 
 
-def _batch(found: HostKernel, parts: frozenset[str]) -> list[bytes]:
-    updates = [
-        PartUpdate(part=part, state=found.parts.get(part), revision=found.revision) for part in sorted(parts)
-    ]
-    synced = Synced(generation=found.generation, revision=found.revision)
-    return [*(_event("part", one) for one in updates), _event("synced", synced)]
+def _batch(hosts: LinuxHosts, host: str, parts: Iterable[Part]) -> bytes:
+    events = [_event("part", one) for one in hosts.updates(host, parts)]
+    return b"".join([*events, _event("synced", hosts.synced(host))])
 
 
 def _event(name: str, value: PartUpdate | Synced) -> bytes:

@@ -24,7 +24,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import HostKind
 from controller.intent.offload_use import network_use
 from controller.southbound.ports import HostReport, OffloadState
-from ovs_geneve.offload.families import Family, families, family_of
+from ovs_geneve.offload.families import SOFTWARE, Family, families, family_of
 from ovs_geneve.offload.nic import Nic, standing_in_the_way
 from ovs_geneve.offload.placement import REASONS, Place
 from ovs_geneve.offload.sight import FlowCount, HostSight
@@ -33,6 +33,7 @@ from ovs_geneve.offload.verdict import (
     Reason,
     Verdict,
     caveats,
+    oam_taken,
     of_option,
     receiving,
     sending,
@@ -53,8 +54,7 @@ def report_view(
     networks: Iterable[str],
 ) -> OffloadReportView:
     """Show hosts (those in `reports`) and networks."""
-    # Our receivers drop OAM packets first (docs/pipeline.md), so every megaflow of theirs compares the O bit.
-    uses = {name: replace(network_use(intent, name, tunnel_port), oam=True) for name in sorted(networks)}
+    uses = {name: network_use(intent, name, tunnel_port) for name in sorted(networks)}
     return OffloadReportView(
         revision=intent.revision,
         hosts=[_host(intent, name, reports[name], sights.get(name), uses) for name in sorted(reports)],
@@ -107,6 +107,8 @@ def _host(
     reasons = (*_of_kind(spec.kind), *_of_state(state), *_of_datapath(report.datapath))
     nics = () if sight is None else (*sight.uplinks, *sight.ports)
     uplinks = frozenset() if sight is None else frozenset(nic.device for nic in sight.uplinks)
+    # Hosts that drop OAM packets do that first (docs/pipeline.md), so that every megaflow of theirs compares the O bit.
+    drops_oam = spec.kind is HostKind.OVS and not spec.takes_oam
     there = {intent.ports[port].spec.network for port in intent.ports_on(name)}
     return HostOffloadView(
         host=name,
@@ -116,10 +118,12 @@ def _host(
         configured=None if state is None else str(state.configured),
         running=None if state is None or state.running is None else str(state.running),
         datapath=report.datapath,
-        reasons=_reasons(reasons),
+        reasons=_reasons((*reasons, oam_taken()) if spec.takes_oam else reasons),
         nics=[_nic(nic, is_uplink=nic.device in uplinks) for nic in nics],
         networks=[
-            _on_host(network, use, reasons, sight, intent.networks[network].spec.vni or 0)
+            _on_host(
+                network, replace(use, oam=drops_oam), reasons, sight, intent.networks[network].spec.vni or 0
+            )
             for network, use in uses.items()
             if network in there
         ],
@@ -138,8 +142,9 @@ def _on_host(
     own = (*of_host, *(reason for nic in uplinks for reason in standing_in_the_way(nic)))
     if not known or len(known) < len(found):
         own = (*own, _no_family(uplinks))
-    sends = (*own, *(reason for family in known for reason in sending(family, use)))
-    receives = (*own, *(reason for family in known for reason in receiving(family, use)))
+    judged = known or [families()[SOFTWARE]]  # no NIC is offered what traffic control does not hold
+    sends = (*own, *(reason for family in judged for reason in sending(family, use)))
+    receives = (*own, *(reason for family in judged for reason in receiving(family, use)))
     return HostNetworkView(
         network=network,
         sending=verdict_of(sends).value,

@@ -91,7 +91,8 @@ class HostDocument(_Document, kw_only=True):
     offload: Annotated[
         Literal["off", "on", "skip-hw", "skip-sw"] | None,
         Meta(
-            description="What Open vSwitch hands to traffic control and its NICs; null leaves the host's setting alone."
+            description="What Open vSwitch hands to traffic control and its NICs; null leaves the host's setting "
+            "alone. With on, skip-hw and skip-sw packets with the O bit of declared peers are not dropped there."
         ),
     ] = None
 

@@ -14,7 +14,7 @@ from controller.agent.agent import Agent
 from controller.agent.kept import Kept
 from controller.agent.kernel import NamespaceKernel
 from controller.agent.source import RestSource
-from controller.cli.client import DEFAULT_SERVER
+from controller.cli.client import CA, DEFAULT_SERVER
 from controller.errors import ControllerError
 from ovs_geneve.kernel.objects import KernelState
 
@@ -33,8 +33,9 @@ _DEFAULT_STATE = Path("/var/lib/ovs-geneve-agent")
 )
 @click.option(
     "--ca",
+    envvar=CA,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Certificates of who signed the controller's.",
+    help="Certificates of who signed the controller's; of those that the system trusts by default.",
 )
 @click.option("--netns", "namespace", help="Keep this network namespace; our own by default.")
 @click.option(

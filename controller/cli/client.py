@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-import ssl
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import httpx
+
+from controller.tls import reason_of, trusting
 
 DEFAULT_SERVER = "127.0.0.1:6680"
 
@@ -38,19 +41,24 @@ class Refused(click.ClickException):
         super().__init__(text)
 
 
-class Client:
-    """One controller, at ADDRESS:PORT, http(s)://ADDRESS:PORT or unix:PATH."""
+CA = "OVS_GENEVE_CA"
+"The environment variable that names a file of whom to trust."
 
-    def __init__(self, server: str) -> None:
+
+class Client:
+    """One controller, at ADDRESS:PORT, http(s)://ADDRESS:PORT or unix:PATH; `ca` has who signed its certificate."""
+
+    def __init__(self, server: str, ca: Path | None = None) -> None:
         self.server = server
+        named = os.environ.get(CA)
+        self._ca = ca or (Path(named) if named else None)
         path = server.removeprefix("unix:")
         if path != server:
             transport = httpx.HTTPTransport(uds=path)
             self._http = httpx.Client(transport=transport, base_url="http://controller", timeout=310)
         else:
             base = server if server.startswith(("http://", "https://")) else f"http://{server}"
-            # SSL_CERT_FILE names the certificates of who signed the controller's.
-            verify = ssl.create_default_context() if base.startswith("https:") else True
+            verify = trusting(self._ca) if base.startswith("https:") else True
             self._http = httpx.Client(base_url=base, timeout=310, verify=verify)
         if context := click.get_current_context(silent=True):
             context.call_on_close(self.close)
@@ -94,8 +102,10 @@ class Client:
         try:
             answer = self._http.request(method, f"/v1/{path}", params=dict(query), json=document)
         except httpx.TransportError as error:
+            url = self.server if "://" in self.server else f"http://{self.server}"
+            said = reason_of(error, url, self._ca).removeprefix(f"{url}: ")
             raise click.ClickException(
-                f"no controller at {self.server}: {error} (start one: ovs-geneve controller, or name it: --server)"
+                f"no controller at {self.server}: {said} (start one: ovs-geneve controller, or name it: --server)"
             ) from error
         if answer.is_error:
             raise Refused(answer.json() if "json" in answer.headers.get("content-type", "") else {})

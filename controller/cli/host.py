@@ -7,12 +7,13 @@ import socket
 from collections.abc import Mapping
 from contextlib import closing
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import click
 import httpx
 
-from controller.cli.client import Client, Refused
+from controller.cli.client import CA, Client, Refused
 from controller.errors import SetupError
 from controller.intent.model import HostKind
 from controller.joining import layout
@@ -31,16 +32,19 @@ _ovsdb = click.option(
 
 
 class Rest:
-    """Implements Api."""
+    """Implements Api; `ca` has who signed the controller's certificate."""
+
+    def __init__(self, ca: str = "") -> None:
+        self._ca = Path(ca) if ca else None
 
     def put_host(self, rest: str, host: str, document: Mapping[str, Any]) -> None:
         """Declare a host."""
-        with closing(Client(rest)) as client:
+        with closing(Client(rest, self._ca)) as client:
             client.put(f"hosts/{host}", document)
 
     def delete_host(self, rest: str, host: str) -> None:
         """Forget a host; no matter when it is not known."""
-        with closing(Client(rest)) as client:
+        with closing(Client(rest, self._ca)) as client:
             try:
                 client.delete(f"hosts/{host}")
             except Refused as refused:
@@ -60,6 +64,12 @@ def host() -> None:
     required=True,
     help="http://ADDRESS:6680: the host is enrolled over REST. Or where OVSDB calls in (ssl:ADDRESS:6640): it waits"
     " until somebody enrols it.",
+)
+@click.option(
+    "--ca",
+    envvar=CA,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="Certificates of who signed that of an https:// controller; the agent looks there too.",
 )
 @click.option("--manager", help="Where OVSDB calls in, when it is not port 6640 of the same address.")
 @click.option(
@@ -85,6 +95,7 @@ def host() -> None:
 @_dry_run
 def join(
     address: str,
+    ca: Path | None,
     manager: str | None,
     kind: str,
     name: str | None,
@@ -103,6 +114,7 @@ def join(
             endpoint=endpoint,
             tunnels=tunnels,
             agent=agent,
+            ca=str(ca or ""),
         )
         machine = Machine(ovsdb=ovsdb)
         facts = observe(
@@ -112,7 +124,8 @@ def join(
             joined=read_record(machine),
             with_kernel=wish.kind is HostKind.LINUX,
         )
-        _do(plan_join(wish, facts, _packaged_unit()), machine, dry_run=dry_run, done=f"{wish.host} is joined")
+        plan = plan_join(wish, facts, _packaged_unit())
+        _do(plan, machine, Rest(wish.ca), dry_run=dry_run, done=f"{wish.host} is joined")
     except (SetupError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -129,6 +142,7 @@ def leave(local: bool, ovsdb: str, dry_run: bool) -> None:
         _do(
             plan_leave(facts, tell_controller=not local),
             machine,
+            Rest(facts.joined.ca if facts.joined else ""),
             dry_run=dry_run,
             done="this machine has left",
         )
@@ -141,7 +155,7 @@ def _declared(wish: Wish) -> Mapping[str, Any] | None:
     if wish.controller.rest is None:
         return None
     try:
-        view = Client(wish.controller.rest).get(f"hosts/{wish.host}")
+        view = Client(wish.controller.rest, Path(wish.ca) if wish.ca else None).get(f"hosts/{wish.host}")
     except Refused as refused:
         if refused.status == httpx.codes.NOT_FOUND:
             return None
@@ -154,14 +168,14 @@ def _packaged_unit() -> str:
     return (files("controller") / "units" / layout.AGENT_SERVICE).read_text()
 
 
-def _do(plan: Plan, machine: Machine, *, dry_run: bool, done: str) -> None:
+def _do(plan: Plan, machine: Machine, api: Rest, *, dry_run: bool, done: str) -> None:
     if plan.refusals:
         raise click.ClickException("\n".join(f"{one.reason} ({one.advice})" for one in plan.refusals))
     if dry_run:
         for step in plan.steps:
             click.echo(f"# {step.why}\n{render(step)}")
     else:
-        carry_out(plan, machine, Rest(), _say)
+        carry_out(plan, machine, api, _say)
         click.echo(done if plan.steps else "nothing to do")
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)

@@ -27,6 +27,7 @@ class LayerKind(StrEnum):
     FABRIC = "all of them"
     NETWORK = "those with a port of the network"
     REMOTE = "those of them that have the same underlay families"
+    RECEIVE = "those that do the same with the O bit of what arrives"
     HOST = "one"
 
 
@@ -41,6 +42,8 @@ class Layer(NamedTuple):
 
 
 FABRIC = Layer(LayerKind.FABRIC)
+OAM_ENDS = Layer(LayerKind.RECEIVE, "OAM packets end")
+OAM_TAKEN = Layer(LayerKind.RECEIVE, "OAM packets are taken like others")
 
 
 @lru_cache(maxsize=65_536)

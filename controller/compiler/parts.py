@@ -13,7 +13,15 @@ from controller.compiler import port_flows, rule_parts
 from controller.compiler.buckets import seal_group, to_port
 from controller.compiler.cookies import Feature
 from controller.compiler.features import arrival, direct, flood, pipeline_base, probes, tunnel
-from controller.compiler.fragments import FABRIC, Fragment, FragmentId, LayerKind, shared_layer
+from controller.compiler.fragments import (
+    FABRIC,
+    OAM_ENDS,
+    OAM_TAKEN,
+    Fragment,
+    FragmentId,
+    LayerKind,
+    shared_layer,
+)
 from controller.compiler.groups import GroupPurpose
 from controller.compiler.part import Part, PartKind, Placed
 from controller.compiler.policy_defaults import network_defaults
@@ -32,13 +40,16 @@ def produce(part: Part, situation: Situation) -> Iterator[Placed]:
 def _pipeline(part: Part, situation: Situation) -> Iterator[Placed]:
     block = seal_flows(pipeline_base.flows(), Feature.PIPELINE, 0)
     yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, ""), block)
+    oam = seal_flows(pipeline_base.oam_flows(), Feature.PIPELINE, 0)
+    yield OAM_ENDS, Fragment(FragmentId(Feature.PIPELINE, "oam"), oam)
 
 
 def _probes(part: Part, situation: Situation) -> Iterator[Placed]:
     schemas = sorted(situation.intent.option_schemas.values(), key=slot_of)
-    flows = probes.flows(sorted(tlv_map(situation.intent)))
-    block = seal_flows(flows, Feature.PIPELINE, 0, slots_salt(schemas))
-    yield FABRIC, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
+    maps, salt = sorted(tlv_map(situation.intent)), slots_salt(schemas)
+    for layer, known_by in ((OAM_ENDS, probes.O_BIT), (OAM_TAKEN, probes.OWN_VNI)):
+        block = seal_flows(probes.flows(maps, known_by), Feature.PIPELINE, 0, salt)
+        yield layer, Fragment(FragmentId(Feature.PIPELINE, "probes"), block)
 
 
 def _host(part: Part, situation: Situation) -> Iterator[Placed]:
@@ -49,7 +60,9 @@ def _host(part: Part, situation: Situation) -> Iterator[Placed]:
     yield FABRIC, Fragment(FragmentId(Feature.PEER, host.name), peer, except_host=host.name)
     if situation.serves(host.name):
         endpoints = host.spec.endpoints
-        flows = (*tunnel.own_endpoint_flows(endpoints), *probes.own_endpoint_flows(endpoints))
+        flows = list(tunnel.own_endpoint_flows(endpoints))
+        if not host.spec.takes_oam:
+            flows += probes.own_endpoint_flows(endpoints)
         own = seal_flows(flows, Feature.TUNNEL, host.key)
         here = shared_layer(LayerKind.HOST, host.name)
         yield here, Fragment(FragmentId(Feature.TUNNEL, host.name), own)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from controller.compiler.buckets import EncodedBucket, to_host
-from controller.compiler.fragments import FABRIC, Layer, LayerKind, shared_layer
+from controller.compiler.fragments import FABRIC, OAM_ENDS, OAM_TAKEN, Layer, LayerKind, shared_layer
 from controller.compiler.seats import Seats
 from controller.compiler.views import NetworkView, network_view
 from controller.intent.intent import Intent
@@ -119,7 +119,8 @@ class Situation:
             return frozenset()
         networks = [shared_layer(LayerKind.NETWORK, name) for name in self.seats.networks_on(host)]
         here = shared_layer(LayerKind.HOST, host)
-        return frozenset((FABRIC, here, *networks, *self.memberships_of(host)))
+        receive = OAM_TAKEN if self.intent.hosts[host].spec.takes_oam else OAM_ENDS
+        return frozenset((FABRIC, receive, here, *networks, *self.memberships_of(host)))
 
 
 def reachable(endpoints: Iterable[Address], families: frozenset[int]) -> Address | None:

@@ -31,6 +31,10 @@ FIRST_DIRECT_VNI = 3 << 22
 """The upper quarter of the VNIs belongs to no network: FIRST_DIRECT_VNI + key takes a packet to the port of that key,
 whatever its MACs say (mirror copies, service chains)."""
 
+PROBE_VNI = FIRST_DIRECT_VNI
+"""Of probes where one of the ends does not look at the O bit: no object has the key 0, so that no port's packets ever
+have this VNI."""
+
 DEFAULT_UNDERLAY_MTU = 1500
 "What Ethernet carries."
 
@@ -148,6 +152,14 @@ class HostSpec:
     def assumed_mtu(self) -> int:
         """What the underlay is taken to carry: what Ethernet does, where nobody says."""
         return DEFAULT_UNDERLAY_MTU if self.underlay_mtu is None else self.underlay_mtu
+
+    @property
+    def takes_oam(self) -> bool:
+        """Whether packets that arrive with the O bit of GENEVE are taken like others.
+
+        A megaflow that compares the bit is one that traffic control of most kernels, and every NIC, refuses.
+        """
+        return self.offload not in (None, OffloadChoice.OFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -99,21 +99,14 @@ _FIXED: Mapping[Need, str] = {
 }
 
 _GENEVE = "geneve", "sch_ingress", "cls_flower", "act_gact"
-_MODULES: Mapping[TunnelStyle, tuple[str, ...]] = {
-    TunnelStyle.METADATA: (
-        *_GENEVE,
-        "bridge",
-        "dummy",
-        "cls_fw",
-        "act_tunnel_key",
-        "act_mirred",
-        "act_skbedit",
-    ),
-    TunnelStyle.FIXED: (*_GENEVE, "bridge"),
+_ETHERNET = *_GENEVE, "bridge", "act_skbedit"
+MODULES: Mapping[TunnelStyle, tuple[str, ...]] = {
+    TunnelStyle.METADATA: (*_ETHERNET, "dummy", "cls_fw", "act_tunnel_key", "act_mirred"),
+    TunnelStyle.FIXED: _ETHERNET,
 }
-"What the kernel must have for Ethernet, by the style of tunnels."
+"What the kernel must have for networks of Ethernet, by the style of tunnels: what the compiler makes lives in them."
 
-_MODULES_OF_IP = *_GENEVE, "vrf"
+MODULES_OF_IP = *_GENEVE, "vrf"
 
 
 def lacks(intent: Intent, host: Object[HostSpec]) -> Mapping[Need, str]:
@@ -220,7 +213,7 @@ def _need_of(action: RuleAction) -> Need:
 def _without(missing: tuple[str, ...], tunnels: TunnelStyle) -> dict[Need, str]:
     """Return what modules that a kernel has not keep a host from."""
     found = dict[Need, str]()
-    for need, wanted in ((Need.ETHERNET, _MODULES[tunnels]), (Need.IP, _MODULES_OF_IP)):
+    for need, wanted in ((Need.ETHERNET, MODULES[tunnels]), (Need.IP, MODULES_OF_IP)):
         absent = sorted(set(wanted) & set(missing))
         if absent:
             found[need] = f"its kernel has no {', '.join(absent)}"

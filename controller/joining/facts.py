@@ -15,12 +15,6 @@ from ovs_geneve.ovsdb.remote import OVSDB_PORT, Remote, Transport, parse_remote
 
 REST_PORT = 6680
 
-MODULES = {
-    "metadata": ("geneve", "bridge", "dummy", "sch_ingress", "cls_flower", "act_tunnel_key", "act_mirred"),
-    "fixed": ("geneve", "bridge"),
-}
-"What the kernel of a host without Open vSwitch has to have, by how its tunnels are made."
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerAddress:
@@ -83,6 +77,8 @@ class Wish:
     tunnels: str = "metadata"
     agent: bool = False
     "Beside Open vSwitch too; a host without it always has one."
+    ca: str = ""
+    "The file that says who signed the controller's certificate; empty for whom the system trusts."
     owner: str = "ovs-geneve"
 
 
@@ -120,6 +116,7 @@ class Joined:
     manager: str
     "Empty on a host without Open vSwitch."
     set_system_id: bool = False
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +130,7 @@ class MachineFacts:
     ovs: OvsFacts | None = None
     "None while its database does not answer."
     missing_modules: tuple[str, ...] = ()
-    "Of MODULES."
+    "Of what the kernel of a host without Open vSwitch may need."
     kernel: str = ""
     port_holder: str = ""
     "Who else has the UDP port of the overlay; empty when it is free, or ours."

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from controller.intent.model import HostKind
+from controller.intent.model import HostKind, TunnelStyle
+from controller.intent.needs import MODULES
 from controller.joining import layout
-from controller.joining.facts import MODULES, Joined, MachineFacts, OvsFacts, Wish
+from controller.joining.facts import Joined, MachineFacts, OvsFacts, Wish
 from controller.joining.steps import Await, Awaited, Enrol, Plan, Refusal, Run, Step, Write
 from controller.southbound.facts import OLDEST_OVS
 from ovs_geneve.ovsdb.provision import OWNER_KEY
@@ -23,6 +24,7 @@ COUNTS_NO_CORES = (3, 1, 0)
 "The Open vSwitch that must not start within 10 s of boot (lib/ovs-thread.c, count_cpu_cores; mended in 3.1.1)."
 
 _VSCTL = ("ovs-vsctl", "--timeout=15")
+_UNSEEN = "/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -87,6 +89,11 @@ def _always(wish: Wish, facts: MachineFacts) -> Iterator[Refusal]:
         )
     if _wants_agent(wish) and wish.controller.rest is None:
         yield Refusal("the agent speaks REST", "--controller http://ADDRESS:6680")
+    if _wants_agent(wish) and wish.ca.startswith(_UNSEEN):
+        yield Refusal(
+            f"--ca {wish.ca}: the agent's unit does not see what is there (ProtectHome, PrivateTmp)",
+            "copy it below /etc/ovs-geneve",
+        )
 
 
 def _is_endpoint(text: str) -> bool:
@@ -128,10 +135,11 @@ def _start_ovs(facts: MachineFacts) -> str:
 
 
 def _linux(wish: Wish, facts: MachineFacts) -> Iterator[Refusal]:
-    missing = [module for module in MODULES[wish.tunnels] if module in facts.missing_modules]
+    missing = [module for module in MODULES[TunnelStyle(wish.tunnels)] if module in facts.missing_modules]
     if missing:
         needed = "linux-modules-extra-" if "generic" in facts.kernel else "linux-image-"
-        fixed = " (--tunnels fixed needs geneve and bridge only)" if "geneve" not in missing else ""
+        enough = not set(MODULES[TunnelStyle.FIXED]).intersection(missing)
+        fixed = " (or --tunnels fixed, which does without, and without options)" if enough else ""
         yield Refusal(
             f"kernel {facts.kernel} lacks {', '.join(missing)}",
             f"apt-get install {needed}{facts.kernel}{fixed}",
@@ -151,6 +159,7 @@ def _record(wish: Wish, facts: MachineFacts) -> Joined:
         rest=wish.controller.rest or (before.rest if before else ""),
         manager=wish.controller.manager if is_ovs and not _is_dialled(facts) else "",
         set_system_id=bool(is_ovs and ovs and not ovs.system_id) or bool(before and before.set_system_id),
+        ca=wish.ca or (before.ca if before else ""),
     )
 
 
@@ -257,7 +266,8 @@ def _notes(wish: Wish, facts: MachineFacts) -> Iterator[str]:
         body = json.dumps(_document(wish, facts))
         yield f"this host waits to be enrolled; on the controller: PUT /v1/hosts/{wish.host} {body}"
     if _wants_agent(wish) and not facts.systemd:
+        trust = f" --ca {wish.ca}" if wish.ca else ""
         yield (
             f"no systemd here; see to it that this always runs: "
-            f"{facts.command} agent --host {wish.host} --controller {wish.controller.rest}"
+            f"{facts.command} agent --host {wish.host} --controller {wish.controller.rest}{trust}"
         )

@@ -43,6 +43,8 @@ def render_record(joined: Joined) -> str:
         "OVS_GENEVE_MANAGER": joined.manager,
         "OVS_GENEVE_SYSTEM_ID": "ours" if joined.set_system_id else "",
     }
+    if joined.ca:
+        values["OVS_GENEVE_CA"] = joined.ca
     return MADE_BY_JOIN + "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
 
 
@@ -57,6 +59,7 @@ def parse_record(text: str) -> Joined:
             rest=values["OVS_GENEVE_CONTROLLER"],
             manager=values["OVS_GENEVE_MANAGER"],
             set_system_id=values["OVS_GENEVE_SYSTEM_ID"] == "ours",
+            ca=values.get("OVS_GENEVE_CA", ""),
         )
     except (KeyError, ValueError) as error:
         raise SetupError(

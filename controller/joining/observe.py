@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from controller.joining import layout
-from controller.joining.facts import MODULES, Joined, MachineFacts, Manager, OvsFacts
+from controller.joining.facts import Joined, MachineFacts, Manager, OvsFacts
 from controller.settings import LOCAL_OVSDB
 from ovs_geneve.errors import ConnectionLost, NotSupported
+from ovs_geneve.kernel import modules
 from ovs_geneve.kernel.objects import MARK
 from ovs_geneve.ovsdb.client import OvsdbClient
 from ovs_geneve.ovsdb.operations import Select
@@ -61,7 +62,7 @@ def observe(
 ) -> MachineFacts:
     """Look at everything; the kernel's modules only when the host is to do without Open vSwitch."""
     installed = shutil.which("ovs-vsctl") is not None
-    names = tuple(dict.fromkeys(name for way in MODULES.values() for name in way)) if with_kernel else ()
+    names = modules.ALL if with_kernel else ()
     return MachineFacts(
         root=os.geteuid() == 0,
         uptime=_uptime(),

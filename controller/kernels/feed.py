@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from controller.linux.part import Part
+
 
 class Feed:
     """The names of a host's parts that are to be sent, and the generations that are not acknowledged."""
 
     def __init__(self) -> None:
         self._turn = 0
-        self._dirty: set[str] = set()
+        self._dirty: set[Part] = set()
         self._wake = asyncio.Event()
         self._pending: list[tuple[int, int]] = []
         "Generation and revision of changes that are not acknowledged, oldest first."
@@ -52,7 +54,7 @@ class Feed:
         self._closed = True
         self._wake.set()
 
-    def changed(self, parts: Iterable[str], revision: int) -> None:
+    def changed(self, parts: Iterable[Part], revision: int) -> None:
         """Take note that parts are others now."""
         self.generation += 1
         if self._pending and self._pending[-1][0] > self._sent:
@@ -61,7 +63,7 @@ class Feed:
         self._dirty.update(parts)
         self._wake.set()
 
-    async def wait(self, turn: int, seconds: float) -> frozenset[str] | None:
+    async def wait(self, turn: int, seconds: float) -> frozenset[Part] | None:
         """Return the parts that changed, none after some time; None when it is over for this agent."""
         try:
             async with asyncio.timeout(seconds):

@@ -17,8 +17,9 @@ from controller.errors import Conflict, NotFound
 from controller.intent.intent import Intent
 from controller.intent.model import CapabilitySpec, Change, HostKind, Kind, TunnelStyle
 from controller.kernels.feed import Feed
-from controller.kernels.report import AgentReport, HostKernel, KernelProblem
+from controller.kernels.report import AgentReport, HostKernel, KernelProblem, PartUpdate, Synced
 from controller.linux.compile import HostChanges, LinuxCompiler
+from controller.linux.part import HOST_PART, Part, PartKind
 
 AGENT = "its agent"
 
@@ -39,13 +40,13 @@ class Plugged(Protocol):
 class LinuxHosts:
     """What is known of Linux hosts. Implements `controller.southbound.ports.Peers` for them."""
 
-    def __init__(self, plugged: Plugged, token: str) -> None:
+    def __init__(self, plugged: Plugged, token: str, tunnel_port: int) -> None:
         self._plugged = plugged
         self._token = token
         "Tells this run's generations from those of another."
         self._feeds: dict[str, Feed] = {}
         self._reports: dict[str, AgentReport] = {}
-        self.compiler = LinuxCompiler()
+        self.compiler = LinuxCompiler(tunnel_port)
         self.on_progress: Callable[[], None] = _ignore
         "Called when an agent acknowledged something, came or went."
         self.on_host: Callable[[str], None] = _ignore_host
@@ -66,11 +67,20 @@ class LinuxHosts:
 
     def kernel(self, host: str) -> HostKernel:
         """Return what a host's kernel should hold. Raises NotFound, or Conflict for one with Open vSwitch."""
+        synced = self.synced(host)
+        parts = {str(part): made.state for part, made in self.compiler.parts(host).items()}
+        return HostKernel(revision=synced.revision, generation=synced.generation, parts=parts)
+
+    def updates(self, host: str, parts: Iterable[Part]) -> list[PartUpdate]:
+        """Return these parts of a host as they are now."""
+        held, revision = self.compiler.parts(host), self.compiler.intent.revision
+        states = {str(part): held[part].state if part in held else None for part in parts}
+        return [PartUpdate(part=one, state=state, revision=revision) for one, state in sorted(states.items())]
+
+    def synced(self, host: str) -> Synced:
+        """Return how far whoever has all parts of a host is. Raises NotFound, or Conflict for one with Open vSwitch."""
         feed = self._feed_of(host)
-        parts = {name: part.state for name, part in self.compiler.parts(host).items()}
-        return HostKernel(
-            revision=self.compiler.intent.revision, generation=self._spell(feed.generation), parts=parts
-        )
+        return Synced(generation=self._spell(feed.generation), revision=self.compiler.intent.revision)
 
     def follow(self, host: str) -> Feed:
         """Return the feed of a host, for one agent: whoever followed it before is sent away."""
@@ -131,10 +141,12 @@ class LinuxHosts:
 
     def refusals(self, subject: str, hosts: Iterable[str]) -> Mapping[str, str]:
         """Return, by host, why it leaves out an object of this id."""
+        kind, _, name = subject.partition("/")
+        place = Part(PartKind.PORT, name) if kind == PartKind.PORT else HOST_PART
         return {
             host: problem.reason
             for host in sorted(hosts)
-            for part in self.compiler.parts(host).values()
+            if (part := self.compiler.parts(host).get(place)) is not None
             for problem in part.problems
             if problem.subject == subject
         }

@@ -4,46 +4,57 @@
     parts_of(host, intent, interfaces)          everything of one host, from nothing
     LinuxCompiler().update(intent, changes)     what changed, by host and part; None is a part that goes
 
-A part is `host` (the device for all tunnels, who may send to it) or `network/NAME` (all of one network that has ports
-on the host). A change compiles the parts that depend on it (`dirty.py`), on Linux hosts alone.
+A change compiles the parts that depend on it (`dirty.py`), on Linux hosts alone: what a port adds to a network is one
+part on each of that network's hosts, whatever else the network has.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from controller.compiler.dirty import ports_to_seat
 from controller.intent.intent import Intent
 from controller.intent.model import Change, Kind
-from controller.linux.dirty import networks_of_interfaces, networks_sharing, networks_touched
-from controller.linux.part import HOST_PART, Interfaces, LinuxPart, network_part
-from controller.linux.produce import host_part_of, network_part_of
+from controller.linux.dirty import (
+    Place,
+    parts_on,
+    places_of_change,
+    places_of_interfaces,
+    places_of_moves,
+    places_of_underlay,
+    places_sharing,
+)
+from controller.linux.part import Interfaces, LinuxPart, Part
+from controller.linux.produce import produce
 from controller.linux.situation import LinuxSituation
+from controller.linux.views import LinuxViews
+from ovs_geneve.vport import GENEVE_PORT
 
-HostChanges = Mapping[str, Mapping[str, LinuxPart | None]]
+Parts = Mapping[Part, LinuxPart]
+
+HostChanges = Mapping[str, Mapping[Part, LinuxPart | None]]
 "By host, then part; None where the part is no more."
 
-Network = str | None
-"Stands for the part of a network, None for the host's own."
+_NO_PARTS: Parts = {}
 
 
-def parts_of(host: str, intent: Intent, interfaces: Interfaces) -> Mapping[str, LinuxPart]:
+def parts_of(host: str, intent: Intent, interfaces: Interfaces, tunnel_port: int = GENEVE_PORT) -> Parts:
     """Return all parts of a Linux host, none when it is no such host; `interfaces` by interface ID."""
-    situation = LinuxSituation()
+    situation = LinuxSituation(tunnel_port=tunnel_port)
     situation.begin(intent)
     situation.interfaces[host] = interfaces
-    networks: tuple[Network, ...] = (None, *situation.seats.networks_on(host))
-    parts = ((network, _part(host, network, situation)) for network in networks)
-    return {_name_of(network): part for network, part in parts if part is not None}
+    views = LinuxViews(situation)
+    parts = ((part, produce(host, part, views)) for part in parts_on(host, situation))
+    return {part: made for part, made in parts if made is not None}
 
 
 class LinuxCompiler:
     """What every Linux host should hold, kept up to date with intent and reports."""
 
-    def __init__(self) -> None:
-        self._situation = LinuxSituation()
-        self._parts: dict[str, dict[Network, LinuxPart]] = {}
+    def __init__(self, tunnel_port: int = GENEVE_PORT) -> None:
+        self._situation = LinuxSituation(tunnel_port=tunnel_port)
+        self._parts: dict[str, dict[Part, LinuxPart]] = {}
         "Of every Linux host; while there is none, nothing else is kept."
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
@@ -53,9 +64,9 @@ class LinuxCompiler:
         """Return the intent compiled last."""
         return self._situation.intent
 
-    def parts(self, host: str) -> Mapping[str, LinuxPart]:
+    def parts(self, host: str) -> Parts:
         """Return all parts of a host; none when it is no Linux host."""
-        return {_name_of(network): part for network, part in self._parts.get(host, {}).items()}
+        return self._parts.get(host, _NO_PARTS)
 
     def update(self, intent: Intent, changes: Iterable[Change]) -> HostChanges:
         """Follow the intent; `changes` lead from the last one to this. Return the parts that are others now."""
@@ -65,17 +76,19 @@ class LinuxCompiler:
                 situation.intent = intent
                 return {}
             situation.begin(intent)
-            return self._compile({host: self._all_of(host) for host in intent.linux_hosts})
+            return self._compile({place for host in intent.linux_hosts for place in self._all_of(host)})
         old, underlay = situation.intent, situation.underlay
         situation.move_on(intent, changes)
         moves = situation.seat(set(ports_to_seat(changes, old, intent)))
+        places = set(places_of_moves(moves, situation))
+        for change in changes:
+            places.update(places_of_change(change, old, situation))
+            if change.kind is Kind.HOST and (change.name in self._parts or situation.is_linux(change.name)):
+                places.update(self._all_of(change.name))
+        places.update(places_sharing(changes, old, situation))
         if situation.underlay != underlay:
-            # All networks carry something else.
-            return self._compile({host: self._all_of(host) for host in self._hosts()})
-        networks = {network for change in changes for network in networks_touched(change, old, intent)}
-        networks.update(seat.network for move in moves.values() for seat in move if seat is not None)
-        networks.update(networks_sharing(changes, old, situation))
-        return self._compile(self._dirty(changes, networks))
+            places.update(places_of_underlay(situation))
+        return self._compile(places)
 
     def update_interfaces(self, host: str, interfaces: Interfaces) -> HostChanges:
         """Follow what a host's agent says about its interfaces; return the parts that are others now."""
@@ -85,61 +98,28 @@ class LinuxCompiler:
             situation.interfaces[host] = dict(interfaces)
         if host not in self._parts:
             return {}
-        networks = networks_of_interfaces(old, interfaces, situation.intent)
-        return self._compile({host: networks & self._all_of(host)})
+        return self._compile(set(places_of_interfaces(host, old, interfaces, situation)))
 
-    def _hosts(self) -> Iterable[str]:
-        return {*self._parts, *self._situation.intent.linux_hosts}
+    def _all_of(self, host: str) -> Iterator[Place]:
+        """Yield what a host has, and all that it may have."""
+        for part in {*self.parts(host), *parts_on(host, self._situation)}:
+            yield host, part
 
-    def _all_of(self, host: str) -> set[Network]:
-        return {None, *self._parts.get(host, ()), *self._situation.seats.networks_on(host)}
-
-    def _dirty(self, changes: Iterable[Change], networks: Iterable[str]) -> Mapping[str, set[Network]]:
-        dirty = defaultdict[str, set[Network]](set)
-        for network in networks:
-            for host in self._hosts_with(network):
-                dirty[host].add(network)
-        for change in changes:
-            if change.kind is Kind.HOST:
-                for host in self._hosts():
-                    dirty[host].add(None)
-                if change.name in self._hosts():
-                    dirty[change.name] |= self._all_of(change.name)
-        return dirty
-
-    def _hosts_with(self, network: str) -> Iterable[str]:
-        """Return the Linux hosts that have, or had, ports of a network."""
-        held = (host for host, parts in self._parts.items() if network in parts)
-        return {*held, *self._situation.linux_hosts_of(network)}
-
-    def _compile(self, dirty: Mapping[str, Iterable[Network]]) -> HostChanges:
-        changed = defaultdict[str, dict[str, LinuxPart | None]](dict)
-        for host, networks in dirty.items():
+    def _compile(self, places: Iterable[Place]) -> HostChanges:
+        changed = defaultdict[str, dict[Part, LinuxPart | None]](dict)
+        views = LinuxViews(self._situation)
+        for host, part in places:
+            self.parts_compiled += 1
             parts = self._parts.setdefault(host, {})
-            for network in networks:
-                self.parts_compiled += 1
-                part = _part(host, network, self._situation)
-                if part == parts.get(network):
-                    continue
-                changed[host][_name_of(network)] = part
-                if part is None:
-                    del parts[network]
-                else:
-                    parts[network] = part
-            if not parts:
+            made = produce(host, part, views)
+            if made == parts.get(part):
+                continue
+            changed[host][part] = made
+            if made is None:
+                del parts[part]
+            else:
+                parts[part] = made
+        for host in {host for host, _ in places}:
+            if not self._parts[host]:
                 del self._parts[host]
         return changed
-
-
-def _part(host: str, network: Network, situation: LinuxSituation) -> LinuxPart | None:
-    if not situation.is_linux(host):
-        return None
-    if network is None:
-        return host_part_of(host, situation)
-    if network not in situation.seats.networks_on(host):
-        return None
-    return network_part_of(host, network, situation)
-
-
-def _name_of(network: Network) -> str:
-    return HOST_PART if network is None else network_part(network)

@@ -91,7 +91,7 @@ def _by_option(
         yield from chain_of(device, chain, _of_list(network, rules, schemas), onward, rest)
     yield _filter(device, OPTIONS, LAST, MatchAll(), (Goto(chain=OTHER_OPTIONS),))
     yield from chain_of(device, OTHER_OPTIONS, _of_list(network, rules, ()), onward, rest)
-    for sender in network.local:
+    for sender in network.local.values():
         chain = BY_SENDER + sender.view.key
         match = Flower(src_mac=mac_text(sender.view.mac))
         yield _filter(device, 0, FIRST + 3, match, (Goto(chain=chain),), handle=sender.view.key)

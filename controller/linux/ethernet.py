@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controller.compiler.views import PortView
 from controller.linux.layout import FIRST, alias_of, bridge_of, tunnel_port_of
-from controller.linux.views import LinuxNetwork, addresses_of
+from controller.linux.views import LinuxNetwork, LocalPort, addresses_of
 from ovs_geneve.kernel.objects import (
     Attachment,
     BridgeLink,
     BridgePort,
     DummyLink,
-    Fdb,
     Filter,
     Link,
     MatchAll,
@@ -59,12 +59,11 @@ def tunnel_port(network: LinuxNetwork) -> Link:
     )
 
 
-def attachments(network: LinuxNetwork) -> Iterator[Attachment]:
-    """Yield the interfaces of a network's ports."""
-    for port in network.local:
-        yield Attachment(
-            name=port.interface, master=bridge_of(network.view.vni), port=_WORKLOAD, mtu=network.interface_mtu
-        )
+def attachment(network: LinuxNetwork, port: LocalPort) -> Attachment:
+    """Return the interface of a port as the bridge's."""
+    return Attachment(
+        name=port.interface, master=bridge_of(network.view.vni), port=_WORKLOAD, mtu=network.interface_mtu
+    )
 
 
 def settings(link: Link) -> Iterator[Setting]:
@@ -86,25 +85,7 @@ def host_kept_out(network: LinuxNetwork) -> Iterator[Filter]:
     )
 
 
-def forwarding_here(network: LinuxNetwork) -> Iterator[Fdb]:
-    """Yield which MAC is behind which interface."""
-    for port in network.local:
-        yield Fdb(device=port.interface, mac=mac_text(port.view.mac))
-
-
-def forwarding_elsewhere(network: LinuxNetwork) -> Iterator[Fdb]:
-    """Yield which MACs are behind the tunnel port."""
-    for host in network.remote:
-        for port in host.ports:
-            yield Fdb(device=tunnel_port_of(network.view.vni), mac=mac_text(port.mac))
-
-
-def neighbours(network: LinuxNetwork) -> Iterator[Neighbour]:
-    """Yield who has which address."""
-    everybody = (
-        *(port.view for port in network.local),
-        *(one for host in network.remote for one in host.ports),
-    )
-    for port in everybody:
-        for address in addresses_of(port):
-            yield Neighbour(device=bridge_of(network.view.vni), address=address, mac=mac_text(port.mac))
+def neighbours(vni: int, port: PortView) -> Iterator[Neighbour]:
+    """Yield who has which address of a port."""
+    for address in addresses_of(port):
+        yield Neighbour(device=bridge_of(vni), address=address, mac=mac_text(port.mac))

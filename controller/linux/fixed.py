@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from controller.intent.model import Address, Tunables
+from controller.intent.model import Address
 from controller.linux.layout import alias_of, bridge_of, fixed_arrival_of, fixed_tunnel_of
 from controller.linux.views import LinuxNetwork
-from ovs_geneve.kernel.objects import BridgePort, Fdb, GeneveLink, Link
-from ovs_geneve.values import mac_text
+from ovs_geneve.kernel.objects import BridgePort, GeneveLink, Link
 
 Df = Literal["unset", "set", "inherit"]
 
@@ -31,7 +30,7 @@ def links(network: LinuxNetwork) -> Iterator[Link]:
     for name, remote, sends in devices(network):
         yield Link(
             name=name,
-            kind=device_towards(remote, network.view.vni, network.tunables),
+            kind=device_towards(network, remote),
             alias=alias_of(f"network {network.name}"),
             mtu=network.mtu,
             master=bridge_of(network.view.vni),
@@ -45,27 +44,21 @@ def devices(network: LinuxNetwork) -> Iterator[tuple[str, Address, bool]]:
     A device takes packets from its endpoint alone. So where a host sends from another, it has a second one.
     """
     vni = network.view.vni
-    for host in network.remote:
+    for host in network.remote.values():
         yield fixed_tunnel_of(vni, host.key), host.endpoint, True
         if host.arrives_from is not None:
             yield fixed_arrival_of(vni, host.key), host.arrives_from, False
 
 
-def forwarding(network: LinuxNetwork) -> Iterator[Fdb]:
-    """Yield which MAC is behind which host."""
-    for host in network.remote:
-        device = fixed_tunnel_of(network.view.vni, host.key)
-        yield from (Fdb(device=device, mac=mac_text(port.mac)) for port in host.ports)
-
-
-def device_towards(endpoint: Address, vni: int, tunables: Tunables, *, dst_port: int = 6081) -> GeneveLink:
+def device_towards(network: LinuxNetwork, endpoint: Address) -> GeneveLink:
     """Return a device of one network towards one host, with the outer headers that the own host is to set."""
+    tunables = network.tunables
     four = endpoint.version == 4
     df: Df = "inherit" if tunables.df_inherit else "set" if tunables.df_default else "unset"
     return GeneveLink(
-        vni=vni,
+        vni=network.view.vni,
         remote=str(endpoint),
-        dst_port=dst_port,
+        dst_port=network.udp_port,
         ttl="auto" if tunables.ttl is None else tunables.ttl,
         tos=0 if tunables.tos is None else tunables.tos,
         # DF is of IPv4, and each version has its own word for the checksum.

@@ -5,15 +5,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 from ovs_geneve.kernel.objects import KernelState
 
-HOST_PART = "host"
-"What a host has whatever networks are on it."
-
 Interfaces = Mapping[str, str]
 "Names of a host's interfaces by the interface ID that they have, as its agent reports."
+
+
+class PartKind(StrEnum):
+    """The kinds of part."""
+
+    HOST = "host"
+    "What a host has whatever networks are on it; it has no name."
+    PEER = "peer"
+    "That packets of another host are taken."
+    NETWORK = "network"
+    "What a network with ports on the host is without its ports."
+    PORT = "port"
+    "A port of such a network: its interface if it is here, else the way to it."
+
+
+class Part(NamedTuple):
+    """Names a part, on whatever host."""
+
+    kind: PartKind
+    name: str = ""
+
+    def __str__(self) -> str:
+        """Return what agents call it: host, peer/hv1, network/blue, port/web1."""
+        return f"{self.kind}/{self.name}" if self.name else self.kind.value
+
+
+HOST_PART = Part(PartKind.HOST)
 
 
 class Problem(NamedTuple):
@@ -26,12 +51,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinuxPart:
-    """What a kernel should hold of one network, or of the host itself."""
+    """What a kernel should hold of a part."""
 
     state: KernelState
     problems: tuple[Problem, ...] = ()
-
-
-def network_part(network: str) -> str:
-    """Return the name of a network's part."""
-    return f"network/{network}"

@@ -30,7 +30,7 @@ _PROBES = f"{mac_text(SENDER_MAC)}/ff:ff:ff:ff:ff:f8"
 _ENDPOINT_BITS = 8
 
 
-def host_filters(own: Iterable[Address], peers: Iterable[Object[HostSpec]]) -> Iterator[Filter]:
+def host_filters(own: Iterable[Address]) -> Iterator[Filter]:
     """Yield the filters of the tunnel device whatever networks are on the host."""
     # Of the prober: they would go to whoever hears what has no other receiver.
     yield _filter(0, FIRST, Flower(dst_mac=_PROBES), _DROP)
@@ -38,13 +38,16 @@ def host_filters(own: Iterable[Address], peers: Iterable[Object[HostSpec]]) -> I
         match = Flower(enc_dst=str(address))
         yield _filter(0, FIRST + 1, match, (Goto(chain=PEERS),), handle=number)
     yield _filter(0, LAST, MatchAll(), _DROP)
-    for peer in peers:
-        for number, address in enumerate(peer.spec.endpoints):
-            match = Flower(enc_src=str(address))
-            handle = peer.key << _ENDPOINT_BITS | number
-            yield _filter(PEERS, FIRST, match, (Goto(chain=VNIS),), handle=handle)
     yield _filter(PEERS, LAST, MatchAll(), _DROP)
     yield _filter(VNIS, LAST, MatchAll(), _DROP)
+
+
+def peer_filters(peer: Object[HostSpec]) -> Iterator[Filter]:
+    """Yield those by which packets of another host are taken."""
+    for number, address in enumerate(peer.spec.endpoints):
+        match = Flower(enc_src=str(address))
+        handle = peer.key << _ENDPOINT_BITS | number
+        yield _filter(PEERS, FIRST, match, (Goto(chain=VNIS),), handle=handle)
 
 
 def network_filters(network: LinuxNetwork, identities: Iterable[int]) -> Iterator[Filter]:

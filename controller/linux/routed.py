@@ -2,7 +2,7 @@
 """Networks of IP: a routing domain a network, in which addresses of ports are routes to interfaces and other hosts.
 
     og-vVVVVVV (table TABLES + VNI) ── interfaces of ports
-        ├───────────────────────────── ogVVVVVVxK   IP in GENEVE to the host of key K, UDP port 16081
+        ├───────────────────────────── ogVVVVVVxK   IP in GENEVE to the host of key K, a UDP port of its own
         └───────────────────────────── …
 
 A port thinks of the others as on its link: the host answers ARP and ND for them and passes the packets on. What leaves
@@ -33,7 +33,7 @@ from controller.linux.layout import (
     ipv6_text,
     vrf_of,
 )
-from controller.linux.views import LinuxNetwork
+from controller.linux.views import LinuxNetwork, LocalPort
 from ovs_geneve.kernel.objects import (
     Action,
     Attachment,
@@ -53,9 +53,6 @@ from ovs_geneve.kernel.objects import (
 )
 from ovs_geneve.values import mac_text
 
-IP_PORT = 16081
-"UDP port of tunnels that carry IP as it is: 6081 is that of the device for all other tunnels."
-
 _ADDRESS_BITS = 8
 
 Actions = tuple[Action, ...]
@@ -66,18 +63,44 @@ _PASS: Actions = (Verdict(verdict="pass"),)
 _DROP: Actions = (Verdict(verdict="drop"),)
 
 
-def state(network: LinuxNetwork) -> KernelState:
-    """Return all that a host has of a network of IP."""
+def shape(network: LinuxNetwork) -> KernelState:
+    """Return what a host has of a network of IP without its ports."""
+    tunnels = [name for name, _, _ in devices(network)]
     return KernelState(
         links=frozenset(_links(network)),
-        attachments=frozenset(
-            Attachment(name=port.interface, master=vrf_of(network.view.vni), mtu=network.interface_mtu)
-            for port in network.local
+        settings=frozenset(
+            one for device in (vrf_of(network.view.vni), *tunnels) for one in _forwarding(device)
         ),
-        settings=frozenset(_settings(network)),
-        neighbours=frozenset(_neighbours(network)),
-        routes=frozenset(_routes(network)),
-        filters=frozenset(_filters(network)),
+        filters=frozenset(_end(device, 0) for device in tunnels),
+    )
+
+
+def here(network: LinuxNetwork, port: LocalPort) -> KernelState:
+    """Return what a host has of a port of its own."""
+    filters = (
+        *_entering(port),
+        _end(port.interface, DESTINATIONS),
+        *(one for name, _, _ in devices(network) for one in _passing(name, 0, port.view)),
+        *_reached(network, port.view),
+    )
+    return KernelState(
+        attachments=frozenset(
+            [Attachment(name=port.interface, master=vrf_of(network.view.vni), mtu=network.interface_mtu)]
+        ),
+        settings=frozenset(_settings(port.interface)),
+        neighbours=frozenset(_neighbours(network, port.view)),
+        routes=frozenset(_routes(network, port.interface, port.view)),
+        filters=frozenset(filters),
+    )
+
+
+def elsewhere(network: LinuxNetwork, host_key: int, port: PortView) -> KernelState:
+    """Return what a host has of a port of another one."""
+    device = fixed_tunnel_of(network.view.vni, host_key)
+    return KernelState(
+        neighbours=frozenset(_neighbours(network, port)),
+        routes=frozenset(_routes(network, device, port)),
+        filters=frozenset(_reached(network, port)),
     )
 
 
@@ -85,7 +108,7 @@ def _links(network: LinuxNetwork) -> Iterator[Link]:
     vni, alias = network.view.vni, alias_of(f"network {network.name}")
     yield Link(name=vrf_of(vni), kind=VrfLink(table=TABLES + vni), alias=alias, mtu=DEVICE_MTU)
     for name, remote, _ in devices(network):
-        kind = device_towards(remote, vni, network.tunables, dst_port=IP_PORT)
+        kind = device_towards(network, remote)
         yield Link(
             name=name,
             kind=replace(kind, inner_proto_inherit=True),
@@ -95,56 +118,46 @@ def _links(network: LinuxNetwork) -> Iterator[Link]:
         )
 
 
-def _settings(network: LinuxNetwork) -> Iterator[Setting]:
-    interfaces = [port.interface for port in network.local]
-    tunnels = [name for name, _, _ in devices(network)]
+def _forwarding(device: str) -> Iterator[Setting]:
     # A packet that comes in by a slave of a routing domain has come in by the domain's device.
-    for device in (vrf_of(network.view.vni), *interfaces, *tunnels):
-        yield Setting(path=f"net/ipv4/conf/{device}/forwarding", value="1")
-        yield Setting(path=f"net/ipv6/conf/{device}/forwarding", value="1")
-    for device in interfaces:
-        yield Setting(path=f"net/ipv6/conf/{device}/proxy_ndp", value="1")
-        # Answers for others are else held back for most of a second (arp(7), proxy_delay).
-        yield Setting(path=f"net/ipv4/neigh/{device}/proxy_delay", value="0")
-        yield Setting(path=f"net/ipv6/neigh/{device}/proxy_delay", value="0")
+    yield Setting(path=f"net/ipv4/conf/{device}/forwarding", value="1")
+    yield Setting(path=f"net/ipv6/conf/{device}/forwarding", value="1")
 
 
-def _neighbours(network: LinuxNetwork) -> Iterator[Neighbour]:
-    for local in network.local:
-        for port in _ports(network):
-            mac = mac_text(port.mac) if port == local.view else None
-            for _, address, _ in _addresses(port):
-                yield Neighbour(device=local.interface, address=address, mac=mac)
+def _settings(interface: str) -> Iterator[Setting]:
+    yield from _forwarding(interface)
+    yield Setting(path=f"net/ipv6/conf/{interface}/proxy_ndp", value="1")
+    # Answers for others are else held back for most of a second (arp(7), proxy_delay).
+    yield Setting(path=f"net/ipv4/neigh/{interface}/proxy_delay", value="0")
+    yield Setting(path=f"net/ipv6/neigh/{interface}/proxy_delay", value="0")
 
 
-def _routes(network: LinuxNetwork) -> Iterator[Route]:
-    ways = [(port.interface, port.view) for port in network.local]
-    for host in network.remote:
-        device = fixed_tunnel_of(network.view.vni, host.key)
-        ways += [(device, port) for port in host.ports]
-    for device, port in ways:
-        for _, address, length in _addresses(port):
-            yield Route(table=TABLES + network.view.vni, prefix=f"{address}/{length}", device=device)
+def _neighbours(network: LinuxNetwork, port: PortView) -> Iterator[Neighbour]:
+    for local in network.local.values():
+        mac = mac_text(port.mac) if port == local.view else None
+        for _, address, _ in _addresses(port):
+            yield Neighbour(device=local.interface, address=address, mac=mac)
 
 
-def _filters(network: LinuxNetwork) -> Iterator[Filter]:
-    for local in network.local:
-        for offset, protocol, matches, actions in _entering(local.view):
-            for number, match in enumerate(matches, 1):
-                yield Filter(
-                    device=local.interface,
-                    preference=FIRST + offset,
-                    protocol=protocol,
-                    handle=number,
-                    match=match,
-                    actions=actions,
-                )
-        yield from _only_to(local.interface, DESTINATIONS, _ports(network))
-    for name, _, _ in devices(network):
-        yield from _only_to(name, 0, (port.view for port in network.local))
+def _routes(network: LinuxNetwork, device: str, port: PortView) -> Iterator[Route]:
+    for _, address, length in _addresses(port):
+        yield Route(table=TABLES + network.view.vni, prefix=f"{address}/{length}", device=device)
 
 
-def _entering(port: PortView) -> Iterator[tuple[int, Protocol, Iterable[Match], Actions]]:
+def _entering(local: LocalPort) -> Iterator[Filter]:
+    for offset, protocol, matches, actions in _rules(local.view):
+        for number, match in enumerate(matches, 1):
+            yield Filter(
+                device=local.interface,
+                preference=FIRST + offset,
+                protocol=protocol,
+                handle=number,
+                match=match,
+                actions=actions,
+            )
+
+
+def _rules(port: PortView) -> Iterator[tuple[int, Protocol, Iterable[Match], Actions]]:
     """Yield what a port may say: questions for neighbours to the host, and IP to other ports."""
     mac, onward = mac_text(port.mac), (Goto(chain=DESTINATIONS),)
     yield 0, "arp", antispoof.arp(port), _PASS
@@ -160,25 +173,27 @@ def _discovery(port: PortView) -> Iterator[Match]:
             yield Flower(src_mac=mac_text(port.mac), ip_proto=ICMPV6, src_ip=source, icmp_type=icmp_type)
 
 
-def _only_to(device: str, chain: int, ports: Iterable[PortView]) -> Iterator[Filter]:
-    """Yield what lets packets to addresses of ports pass, and no others."""
-    for port in ports:
-        for number, (family, address, length) in enumerate(_addresses(port)):
-            yield Filter(
-                device=device,
-                chain=chain,
-                preference=FIRST + _FAMILIES.index(family),
-                protocol=family,
-                handle=port.key << _ADDRESS_BITS | number,
-                match=Flower(dst_ip=f"{address}/{length}"),
-                actions=_PASS,
-            )
-    yield Filter(device=device, chain=chain, preference=LAST, match=MatchAll(), actions=_DROP)
+def _reached(network: LinuxNetwork, port: PortView) -> Iterator[Filter]:
+    """Yield what lets packets of this host's ports pass to addresses of a port."""
+    for local in network.local.values():
+        yield from _passing(local.interface, DESTINATIONS, port)
 
 
-def _ports(network: LinuxNetwork) -> Iterator[PortView]:
-    yield from (port.view for port in network.local)
-    yield from (port for host in network.remote for port in host.ports)
+def _passing(device: str, chain: int, port: PortView) -> Iterator[Filter]:
+    for number, (family, address, length) in enumerate(_addresses(port)):
+        yield Filter(
+            device=device,
+            chain=chain,
+            preference=FIRST + _FAMILIES.index(family),
+            protocol=family,
+            handle=port.key << _ADDRESS_BITS | number,
+            match=Flower(dst_ip=f"{address}/{length}"),
+            actions=_PASS,
+        )
+
+
+def _end(device: str, chain: int) -> Filter:
+    return Filter(device=device, chain=chain, preference=LAST, match=MatchAll(), actions=_DROP)
 
 
 def _addresses(port: PortView) -> Iterator[tuple[Protocol, str, int]]:

@@ -10,8 +10,9 @@ and remote host; what the kernel itself says has no MAC of a port and ends here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from controller.compiler.views import PortView
 from controller.intent.model import Tunables
 from controller.linux.layout import (
     BY_HOST,
@@ -23,7 +24,7 @@ from controller.linux.layout import (
     TUNNEL_DEVICE,
     tunnel_port_of,
 )
-from controller.linux.views import LinuxNetwork, LocalPort
+from controller.linux.views import LinuxNetwork, LocalPort, RemoteHost
 from ovs_geneve.kernel.objects import (
     Action,
     Filter,
@@ -41,57 +42,54 @@ DEFAULT_TTL = 64
 
 _HOSTS_A_FILTER = (MAX_ACTIONS - 2) // 2
 
-_Tunnels = Mapping[tuple[int, int], TunnelSet]
-"By the keys of the local port and the remote host."
 
-
-def filters(network: LinuxNetwork) -> Iterator[Filter]:
-    """Yield the egress filters of a network's tunnel port."""
+def ends(network: LinuxNetwork) -> Iterator[Filter]:
+    """Yield the filters of a network's tunnel port without those of ports: what none of these takes ends here."""
     device = tunnel_port_of(network.view.vni)
-    tunnels = dict(_tunnels(network))
-    yield from _destinations(device, network)
-    for host in network.remote:
-        for port in network.local:
-            actions = (SetMark(mark=0), tunnels[port.view.key, host.key], Mirred(device=TUNNEL_DEVICE))
-            yield _from(device, port, BY_HOST + host.key, FIRST, actions)
-        yield _end(device, BY_HOST + host.key)
-    yield from _copies(device, network, tunnels)
-
-
-def _destinations(device: str, network: LinuxNetwork) -> Iterator[Filter]:
-    for host in network.remote:
-        for port in host.ports:
-            yield Filter(
-                device=device,
-                egress=True,
-                preference=FIRST,
-                handle=port.key,
-                match=Flower(dst_mac=mac_text(port.mac)),
-                actions=(Goto(chain=BY_HOST + host.key),),
-            )
     yield Filter(device=device, egress=True, preference=LAST, match=MatchAll(), actions=(Goto(chain=FLOOD),))
+    for chain in (*(BY_HOST + host.key for host in network.remote.values()), FLOOD):
+        drop = (Verdict(verdict="drop"),)
+        yield Filter(device=device, egress=True, chain=chain, preference=REST, match=MatchAll(), actions=drop)
 
 
-def _copies(device: str, network: LinuxNetwork, tunnels: _Tunnels) -> Iterator[Filter]:
-    remote = network.remote
-    for number, first in enumerate(range(0, len(remote), _HOSTS_A_FILTER)):
-        for port in network.local:
-            actions: list[Action] = [SetMark(mark=0)]
-            for host in remote[first : first + _HOSTS_A_FILTER]:
-                actions += tunnels[port.view.key, host.key], Mirred(device=TUNNEL_DEVICE, copy=True)
-            actions.append(Verdict(verdict="continue"))
-            yield _from(device, port, FLOOD, FIRST + number, tuple(actions))
-    yield _end(device, FLOOD)
-
-
-def _end(device: str, chain: int) -> Filter:
-    drop = (Verdict(verdict="drop"),)
-    return Filter(device=device, egress=True, chain=chain, preference=REST, match=MatchAll(), actions=drop)
-
-
-def _from(device: str, port: LocalPort, chain: int, preference: int, actions: tuple[Action, ...]) -> Filter:
+def towards(vni: int, host_key: int, port: PortView) -> Filter:
+    """Return the filter by which a port of another host is sent to."""
     return Filter(
-        device=device,
+        device=tunnel_port_of(vni),
+        egress=True,
+        preference=FIRST,
+        handle=port.key,
+        match=Flower(dst_mac=mac_text(port.mac)),
+        actions=(Goto(chain=BY_HOST + host_key),),
+    )
+
+
+def filters_from(network: LinuxNetwork, port: LocalPort) -> Iterator[Filter]:
+    """Yield the filters that send what a port says: to each host, and copies to all."""
+    hosts = tuple(network.remote.values())
+    ways = [(_tunnel(network, port, host), host.key) for host in hosts]
+    for tunnel, key in ways:
+        actions = (SetMark(mark=0), tunnel, Mirred(device=TUNNEL_DEVICE))
+        yield _from(network, port, BY_HOST + key, FIRST, actions)
+    for number, first in enumerate(range(0, len(ways), _HOSTS_A_FILTER)):
+        copies: list[Action] = [SetMark(mark=0)]
+        for tunnel, _ in ways[first : first + _HOSTS_A_FILTER]:
+            copies += tunnel, Mirred(device=TUNNEL_DEVICE, copy=True)
+        copies.append(Verdict(verdict="continue"))
+        yield _from(network, port, FLOOD, FIRST + number, tuple(copies))
+
+
+def numbers_of(tunables: Tunables) -> tuple[int, int]:
+    """Return TTL and TOS of outer headers that filters set: nothing can be inherited there."""
+    ttl = tunables.ttl if isinstance(tunables.ttl, int) else DEFAULT_TTL
+    return ttl, tunables.tos if isinstance(tunables.tos, int) else 0
+
+
+def _from(
+    network: LinuxNetwork, port: LocalPort, chain: int, preference: int, actions: tuple[Action, ...]
+) -> Filter:
+    return Filter(
+        device=tunnel_port_of(network.view.vni),
         egress=True,
         chain=chain,
         preference=preference,
@@ -101,24 +99,15 @@ def _from(device: str, port: LocalPort, chain: int, preference: int, actions: tu
     )
 
 
-def _tunnels(network: LinuxNetwork) -> Iterator[tuple[tuple[int, int], TunnelSet]]:
+def _tunnel(network: LinuxNetwork, port: LocalPort, host: RemoteHost) -> TunnelSet:
     ttl, tos = numbers_of(network.tunables)
-    for host in network.remote:
-        source, endpoint = str(host.source), str(host.endpoint)
-        for port in network.local:
-            tunnel = TunnelSet(
-                vni=network.view.vni,
-                src=source,
-                dst=endpoint,
-                ttl=ttl,
-                tos=tos,
-                csum=network.tunables.csum,
-                options=port.options,
-            )
-            yield (port.view.key, host.key), tunnel
-
-
-def numbers_of(tunables: Tunables) -> tuple[int, int]:
-    """Return TTL and TOS of outer headers that filters set: nothing can be inherited there."""
-    ttl = tunables.ttl if isinstance(tunables.ttl, int) else DEFAULT_TTL
-    return ttl, tunables.tos if isinstance(tunables.tos, int) else 0
+    return TunnelSet(
+        vni=network.view.vni,
+        src=str(host.source),
+        dst=str(host.endpoint),
+        dst_port=network.udp_port,
+        ttl=ttl,
+        tos=tos,
+        csum=network.tunables.csum,
+        options=port.options,
+    )

@@ -10,17 +10,23 @@ from dataclasses import dataclass, field
 from controller.compiler.seats import Seat, Seats
 from controller.compiler.views import NetworkView, PortView, network_view, port_view
 from controller.intent.intent import Intent
-from controller.intent.model import Change, HostKind, Kind, Object, PortSpec
+from controller.intent.model import Change, HostKind, Kind, Object, Payload, PortSpec
 from controller.intent.mtu import Underlay, network_fit
 from controller.linux.part import Interfaces
+from ovs_geneve.vport import GENEVE_PORT
 
 _NO_INTERFACES: Interfaces = {}
+
+_IP_PORT = 10_000
+"So far from the UDP port of all other tunnels is that of tunnels that carry IP as it is."
 
 
 @dataclass(slots=True)
 class LinuxSituation:
     """All that parts depend on. What is derived here is kept until something it comes from changes."""
 
+    tunnel_port: int = GENEVE_PORT
+    "UDP port of tunnels, but for those of IP."
     intent: Intent = field(default_factory=Intent)
     seats: Seats = field(default_factory=Seats)
     interfaces: dict[str, Interfaces] = field(default_factory=dict)
@@ -70,6 +76,12 @@ class LinuxSituation:
         if view is None:
             view = self._networks[name] = network_view(self.intent, self.intent.networks[name])
         return view
+
+    def udp_port(self, network: str) -> int:
+        """Return the UDP port of a network's tunnels: no two geneve devices of different payload share one."""
+        if self.intent.networks[network].spec.payload is Payload.ETHERNET:
+            return self.tunnel_port
+        return self.tunnel_port + (_IP_PORT if self.tunnel_port + _IP_PORT <= 0xFFFF else -_IP_PORT)
 
     def port(self, name: str) -> PortView:
         """Return a port, resolved."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.compiler.situation import reachable
@@ -11,7 +11,6 @@ from controller.compiler.views import NetworkView, PortView
 from controller.intent.identity import LAYOUT
 from controller.intent.model import Address, HostKind, HostSpec, Object, Payload, Tunables
 from controller.linux.layout import DEVICE_MTU, ipv4_text, ipv6_text
-from controller.linux.part import Problem
 from controller.linux.refusals import refusal_of
 from controller.linux.situation import LinuxSituation
 from ovs_geneve.kernel.objects import GeneveOption
@@ -48,7 +47,6 @@ class RemoteHost:
     endpoint: Address
     arrives_from: Address | None
     "From where it sends here, if that is of the other version of IP: each sends to what the other prefers."
-    ports: tuple[PortView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,33 +55,41 @@ class LinuxNetwork:
 
     name: str
     view: NetworkView
+    payload: Payload
+    udp_port: int
+    "Of its tunnels."
     tunables: Tunables
-    local: tuple[LocalPort, ...]
-    remote: tuple[RemoteHost, ...]
-    "By key: one more changes nothing before it."
+    local: Mapping[str, LocalPort]
+    "By name."
+    refused: Mapping[str, str]
+    "Why ports of this host are left out, by name."
+    remote: Mapping[str, RemoteHost]
+    "By name, in the order of keys: one more changes nothing before it."
     mtu: int
     interface_mtu: int | None
     "None leaves interfaces as they are."
 
 
-def linux_network(
-    host: str, name: str, situation: LinuxSituation
-) -> tuple[LinuxNetwork, tuple[Problem, ...]]:
-    """Resolve a network of a Linux host; ports that can not be served as asked are left out and named."""
-    intent = situation.intent
-    own = intent.hosts[host]
-    mtu = situation.mtu(name)
-    problems = list[Problem]()
-    network = LinuxNetwork(
-        name=name,
-        view=situation.network(name),
-        tunables=own.spec.tunables,
-        local=tuple(_local_ports(own, name, situation, problems)),
-        remote=tuple(_remote_hosts(own, name, situation)),
-        mtu=DEVICE_MTU if mtu is None else mtu,
-        interface_mtu=mtu,
-    )
-    return network, tuple(problems)
+class LinuxViews:
+    """The networks of Linux hosts in one situation, each resolved once."""
+
+    def __init__(self, situation: LinuxSituation) -> None:
+        self.situation = situation
+        self._networks: dict[tuple[str, str], LinuxNetwork] = {}
+
+    def network(self, host: str, name: str) -> LinuxNetwork:
+        """Return a network of a Linux host; ports that can not be served as asked are left out and named."""
+        known = self._networks.get((host, name))
+        if known is None:
+            known = self._networks[host, name] = _network(host, name, self.situation)
+        return known
+
+
+def reaches(own: Object[HostSpec], other: Object[HostSpec], payload: Payload) -> Address | None:
+    """Return the endpoint to which a Linux host sends what is for another host; None when it can not."""
+    if payload is Payload.IP and other.spec.kind is HostKind.OVS:
+        return None
+    return reachable(other.spec.endpoints, frozenset(one.version for one in own.spec.endpoints))
 
 
 def addresses_of(port: PortView) -> Iterator[str]:
@@ -97,8 +103,27 @@ def own_endpoint(endpoints: tuple[Address, ...], towards: Address) -> Address:
     return next(one for one in endpoints if one.version == towards.version)
 
 
+def _network(host: str, name: str, situation: LinuxSituation) -> LinuxNetwork:
+    own = situation.intent.hosts[host]
+    mtu = situation.mtu(name)
+    payload = situation.intent.networks[name].spec.payload
+    refused = dict[str, str]()
+    return LinuxNetwork(
+        name=name,
+        view=situation.network(name),
+        payload=payload,
+        udp_port=situation.udp_port(name),
+        tunables=own.spec.tunables,
+        local={port.name: port for port in _local_ports(own, name, situation, refused)},
+        refused=refused,
+        remote=dict(_remote_hosts(own, name, payload, situation)),
+        mtu=DEVICE_MTU if mtu is None else mtu,
+        interface_mtu=mtu,
+    )
+
+
 def _local_ports(
-    host: Object[HostSpec], network: str, situation: LinuxSituation, problems: list[Problem]
+    host: Object[HostSpec], network: str, situation: LinuxSituation, refused: dict[str, str]
 ) -> Iterator[LocalPort]:
     intent, view = situation.intent, situation.network(network)
     at = situation.ports_at(host.name)
@@ -110,7 +135,7 @@ def _local_ports(
             others = ", ".join(f"port/{other}" for other in sorted(at[interface]) if other != name)
             refusal = f"its interface {interface} is that of {others} as well"
         if refusal is not None:
-            problems.append(Problem(subject=port.id, reason=refusal))
+            refused[name] = refusal
         elif interface is not None:
             seen = situation.port(name)
             yield LocalPort(
@@ -118,20 +143,21 @@ def _local_ports(
             )
 
 
-def _remote_hosts(own: Object[HostSpec], network: str, situation: LinuxSituation) -> Iterator[RemoteHost]:
-    intent = situation.intent
-    families = frozenset(one.version for one in own.spec.endpoints)
-    only_linux = intent.networks[network].spec.payload is Payload.IP
-    seats = situation.seats.hosts_of(network)
-    for host in sorted((intent.hosts[name] for name in seats if name != own.name), key=lambda one: one.key):
-        endpoint = reachable(host.spec.endpoints, families)
-        if endpoint is not None and not (only_linux and host.spec.kind is HostKind.OVS):
-            yield RemoteHost(
-                key=host.key,
-                source=own_endpoint(own.spec.endpoints, endpoint),
-                endpoint=endpoint,
-                arrives_from=_other_way(own.spec.endpoints, host.spec.endpoints, endpoint),
-                ports=tuple(map(situation.port, sorted(seats[host.name]))),
+def _remote_hosts(
+    own: Object[HostSpec], network: str, payload: Payload, situation: LinuxSituation
+) -> Iterator[tuple[str, RemoteHost]]:
+    hosts = (situation.intent.hosts[name] for name in situation.seats.hosts_of(network) if name != own.name)
+    for host in sorted(hosts, key=lambda one: one.key):
+        endpoint = reaches(own, host, payload)
+        if endpoint is not None:
+            yield (
+                host.name,
+                RemoteHost(
+                    key=host.key,
+                    source=own_endpoint(own.spec.endpoints, endpoint),
+                    endpoint=endpoint,
+                    arrives_from=_other_way(own.spec.endpoints, host.spec.endpoints, endpoint),
+                ),
             )
 
 

@@ -14,7 +14,7 @@ from ovs_geneve.openflow.packet_out import PacketOut
 
 
 class Fleet(Protocol):
-    """Who knows which bridge is whose (`controller.reconciler.reconciler.Reconciler`)."""
+    """Who knows which bridge is whose (`controller.reconciler.bridges.Bridges`)."""
 
     def connected_hosts(self) -> frozenset[str]:
         """Return the hosts whose bridges are connected."""
@@ -22,7 +22,7 @@ class Fleet(Protocol):
     def channel(self, host: str) -> SwitchChannel | None:
         """Return the way to a host's bridge; None while it is not connected."""
 
-    def host_of_bridge(self, dpid: int) -> str | None:
+    def host_of(self, dpid: int) -> str | None:
         """Return whose bridge it is."""
 
 
@@ -45,6 +45,6 @@ class FleetBridges:
 
     def take_packet(self, dpid: int, packet: PacketIn) -> None:
         """Take a probe that a bridge sent up."""
-        host = self._fleet.host_of_bridge(dpid)
+        host = self._fleet.host_of(dpid)
         if host is not None and self.sighted is not None:
             self.sighted(host, sighting_of(packet))

@@ -32,6 +32,7 @@ class Target:
 
     network: str
     vni: int
+    "The network's, or PROBE_VNI where one of the ends does not look at the O bit."
     options: tuple[Carried, ...] = ()
     "In slot order."
 

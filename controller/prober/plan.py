@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from controller.compiler.views import network_view, slot_of
 from controller.errors import Invalid, NotFound
 from controller.intent.intent import Intent
-from controller.intent.model import Address, Kind, NetworkSpec, Object, object_id
+from controller.intent.model import PROBE_VNI, Address, Kind, NetworkSpec, Object, object_id
 from controller.intent.mtu import OVERHEAD, Underlay, network_fit
 from controller.prober.model import Carried, Leg, Target
 
@@ -89,6 +89,7 @@ def _ordered_pairs(hosts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _legs_of(intent: Intent, name: str, request: Request, underlay: Underlay) -> Iterator[Leg]:
     network = target(intent, intent.networks[name])
+    apart = replace(network, vni=PROBE_VNI)
     fit = network_fit(intent, name, underlay)
     for source, destination in _pairs(intent, name, request):
         own, far = intent.hosts[source].spec, intent.hosts[destination].spec
@@ -97,7 +98,7 @@ def _legs_of(intent: Intent, name: str, request: Request, underlay: Underlay) ->
         for version in _versions(own.endpoints, far.endpoints) or (far.endpoints[0].version,):
             room = carried - OVERHEAD[version] - network.options_length
             yield Leg(
-                target=network,
+                target=apart if own.takes_oam or far.takes_oam else network,
                 source=source,
                 destination=destination,
                 addresses=frozenset(_of_version(own.endpoints, version)),

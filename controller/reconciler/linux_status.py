@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, NetworkSpec, OptionPolicySpec, PolicySpec, PortSpec
 from controller.kernels.hosts import LinuxHosts
-from controller.linux.part import HOST_PART, network_part
+from controller.linux.part import HOST_PART, Part, PartKind
 from controller.reconciler.status import Condition, HostProgress, Truth
 
 
@@ -31,23 +32,38 @@ def of_object(hosts: LinuxHosts, held: AnyObject, concerned: Iterable[str]) -> C
     if refusals:
         message = "; ".join(f"{host}: {reason}" for host, reason in refusals.items())
         return Condition(type="Programmed", status=Truth.FALSE, reason="NotSupported", message=message)
-    parts = {HOST_PART, network_part(_network_of(held) or "")}
+    parts = {str(part) for part in _parts_of(held)}
     for host in sorted(concerned):
         for one in hosts.problems(host):
-            if one.part in parts:
+            if one.part in parts or _is_of(hosts.compiler.intent, one.part, held):
                 message = f"{host}: {one.object}: {one.message}"
                 return Condition(type="Programmed", status=Truth.FALSE, reason=one.reason, message=message)
     return None
 
 
-def _network_of(held: AnyObject) -> str | None:
+def _parts_of(held: AnyObject) -> Iterator[Part]:
+    yield HOST_PART
     match held.spec:
         case NetworkSpec():
-            return held.name
-        case PortSpec() | PolicySpec() | OptionPolicySpec() as spec:
-            return spec.network
+            yield Part(PartKind.NETWORK, held.name)
+        case PortSpec() as spec:
+            yield Part(PartKind.NETWORK, spec.network)
+            yield Part(PartKind.PORT, held.name)
+        case PolicySpec() | OptionPolicySpec() as spec:
+            yield Part(PartKind.NETWORK, spec.network)
+
+
+def _is_of(intent: Intent, part: str, held: AnyObject) -> bool:
+    """Tell whether a part is a port of the network that an object is about."""
+    kind, _, name = part.partition("/")
+    port = intent.ports.get(name) if kind == PartKind.PORT else None
+    match held.spec:
+        case NetworkSpec():
+            return port is not None and port.spec.network == held.name
+        case PolicySpec() | OptionPolicySpec() as spec:
+            return port is not None and port.spec.network == spec.network
         case _:
-            return None
+            return False
 
 
 def _connected(hosts: LinuxHosts, host: str) -> Condition:

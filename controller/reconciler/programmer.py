@@ -16,7 +16,7 @@ What the switch refuses is left out, by name, until the compiler says something 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -24,12 +24,11 @@ from controller.compiler import groups, meters
 from controller.compiler.cookies import parse
 from controller.hoststate import Held, HostDelta, HostState, Installation, Observed, difference
 from controller.reconciler.foreign import ALL_SPACE, Taken, find_taken, foreign_maps, leaving_out
-from controller.reconciler.plan import excluding, is_deletion, mapped_after, plan, plan_installation
+from controller.reconciler.plan import excluding, mapped_after, plan, plan_installation
+from controller.reconciler.refusals import Refusals
 from controller.southbound.ports import SwitchChannel
 from ovs_geneve.openflow import events
-from ovs_geneve.openflow.messages import MessageType
 from ovs_geneve.openflow.meters import contents
-from ovs_geneve.openflow.template import message_key
 from ovs_geneve.openflow.tlv_table import TlvMap, TlvTable
 
 _RETRY_FIRST, _RETRY_MOST = 0.05, 30.0
@@ -48,9 +47,6 @@ _GATHER_FIRST, _GATHER_MOST = 0.01, 0.1
 _BURST = 16
 "Objects that change in one commit of a burst: who declares ports one by one changes two, the port and its binding."
 
-_COOKIE = slice(8, 16)
-_GROUP_ID = slice(12, 16)
-
 
 class Phase(Enum):
     """Where the programming of a bridge stands."""
@@ -62,56 +58,6 @@ class Phase(Enum):
     IDLE = "idle"
 
 
-@dataclass(slots=True)
-class Refusals:
-    """What the switch refused, and why."""
-
-    flows: dict[bytes, bytes] = field(default_factory=dict)
-    "Message by flow key."
-    groups: dict[int, bytes] = field(default_factory=dict)
-    "Message by group."
-    objects: dict[int, str] = field(default_factory=dict)
-    "OVS's error name by the key of the object that asked for it."
-    meters: str = ""
-    "OVS's error name where the bridge has no meters, or none left: its flows are programmed without."
-    bridge: str = ""
-    "OVS's error name where it is no object's own: the TLV map, a bundle as a whole."
-
-    def note(self, refusal: events.Refusal) -> bool:
-        """Remember one refusal; tell whether leaving something out can cure it."""
-        kind = refusal.message[1] if len(refusal.message) > 1 else None
-        if kind == MessageType.METER_MOD and not is_deletion(refusal.message):
-            self.meters = refusal.name
-            return True
-        ours = refusal.index is not None and kind in (MessageType.FLOW_MOD, MessageType.GROUP_MOD)
-        if not ours or is_deletion(refusal.message):
-            self.bridge = refusal.name
-            return False
-        if kind == MessageType.FLOW_MOD:
-            self.flows[message_key(refusal.message)] = refusal.message
-            owner = _object_of(refusal.message)
-        else:
-            group_id = int.from_bytes(refusal.message[_GROUP_ID])
-            self.groups[group_id] = refusal.message
-            owner = groups.network_key_of(group_id)
-        self.objects.setdefault(owner, refusal.name)
-        return True
-
-    def forget(self, delta: HostDelta) -> None:
-        """Give what now looks otherwise another chance."""
-        flows, group_ids = delta.flows.keys() & self.flows.keys(), delta.groups.keys() & self.groups.keys()
-        if not flows and not group_ids:
-            return
-        for key in flows:
-            del self.flows[key]
-        for group_id in group_ids:
-            del self.groups[group_id]
-        # An object stays refused as long as anything of it is.
-        left = {_object_of(message) for message in self.flows.values()}
-        left.update(groups.network_key_of(group_id) for group_id in self.groups)
-        self.objects = {owner: name for owner, name in self.objects.items() if owner in left}
-
-
 def _ours(event: events.Observed) -> Observed:
     """Leave out what others put on the bridge; flows are asked for by our cookie."""
     return Observed(
@@ -120,10 +66,6 @@ def _ours(event: events.Observed) -> Observed:
         groups={number: raw for number, (_, raw) in event.groups.items() if groups.is_ours(number)},
         meters={number: content for number, content in event.meters.items() if meters.is_ours(number)},
     )
-
-
-def _object_of(flow_mod: bytes) -> int:
-    return parse(int.from_bytes(flow_mod[_COOKIE])).object_key
 
 
 class Desired(Protocol):
@@ -167,6 +109,8 @@ class Programmer:
         self._bursts = False
         "Changes come faster than they are carried out, or many at once."
         self.phase = Phase.ABSENT
+        self.equal_on: SwitchChannel | None = None
+        "The connection on which the bridge was made equal to what it should hold; only what came later may be missing."
         self.refusals = Refusals()
         self.taken: tuple[Taken, ...] = ()
         "Mappings of ours that the bridge has no place for."
@@ -193,6 +137,7 @@ class Programmer:
         if channel is self._channel:
             return  # told twice whose it is: observing beside what is under way would mix up the answers
         self._channel = channel
+        self.equal_on = None
         # What it refused it may take now: a switch that restarted may be another version, or have room again.
         self.refusals = Refusals()
         self._observe(channel)
@@ -200,7 +145,7 @@ class Programmer:
     def disconnect(self, channel: SwitchChannel) -> None:
         """Forget a connection; the bridge keeps its flows, so what it had it still has."""
         if channel is self._channel:
-            self._channel = None
+            self._channel = self.equal_on = None
             self.phase = Phase.ABSENT
             self._abandon_flight()
             self._on_progress()
@@ -353,6 +298,7 @@ class Programmer:
         self._channel.apply(steps)
 
     def _applied(self) -> None:
+        self.equal_on = self._channel
         self._retry = _RETRY_FIRST
         self.refusals.bridge = ""
         self._flight_since = None

@@ -9,7 +9,6 @@ It has no loop and no I/O of its own: everything here runs to its end when someb
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,13 +33,17 @@ from controller.intent.model import (
 from controller.kernels.hosts import LinuxHosts
 from controller.reconciler import linux_status, status
 from controller.reconciler.binder import Binder
+from controller.reconciler.bridges import Bridges
 from controller.reconciler.effects import Effects
 from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
+from controller.reconciler.restoring import Restoring
 from controller.reconciler.status import Condition, HostProgress, Work
+from controller.reconciler.waiters import Waiters
 from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
 from ovs_geneve.openflow.events import Event
 from ovs_geneve.openflow.tlv_table import TlvTable
+from ovs_geneve.vport import GENEVE_PORT
 
 _LEAVE_SECONDS = 2.0
 "How long a host that is taken out may take to drop our flows before its bridge is given back anyway."
@@ -62,16 +65,16 @@ class Reconciler:
         links: HostLinks,
         call_later: Callable[[float, Callable[[], None]], object],
         token: str = "",
+        tunnel_port: int = GENEVE_PORT,
     ) -> None:
         self._binder = binder
         self._links = links
         self._call_later = call_later
-        self._channels: dict[int, SwitchChannel] = {}
         self._reports: dict[str, HostReport] = {}
-        self._host_of: dict[int, str] = {}
+        self.bridges = Bridges()
         self._tables: dict[str, TlvTable] = {}
         "What each host's bridge told when it was read last."
-        self._progress: dict[str, asyncio.Future[None]] = {}
+        self._waiters = Waiters()
         self.peers: Peers | None = None
         "The controllers that hosts are shared with; None when all are ours."
         self.on_progress: Callable[[], None] = _ignore
@@ -85,7 +88,8 @@ class Reconciler:
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self._mtus = Mtus()
-        self.linux = LinuxHosts(binder, token)
+        self.linux = LinuxHosts(binder, token, tunnel_port)
+        self._restoring = Restoring(call_later, links.look_again)
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
         self._effects = Effects()
@@ -111,7 +115,7 @@ class Reconciler:
         self._enqueue(pending, len(changes))
         for change in changes:
             if change.kind is Kind.CAPABILITY:
-                self._wake_waiters(change.name)
+                self._waiters.wake(change.name)
         for change in hosts:
             self._follow_host(change)
         for host in self._mtus.follow(after, changes):
@@ -144,6 +148,8 @@ class Reconciler:
         if report.facts is None:
             report = replace(report, facts=before)  # what keeps a host from being provisioned unplugs nothing
         self._reports[name] = report
+        if self._restoring.follow(name, report.restoring, self.bridges.channel(name)):
+            self.programmers[name].observe_again()  # who ended it may have restored what was desired before
         self.on_host(name)
         if report.facts is None or report.facts == before:
             return
@@ -151,7 +157,7 @@ class Reconciler:
         if change is not None:
             self._enqueue({name: change})
         if before is None or before.dpid != report.facts.dpid:
-            self._rename(name, 0 if before is None else before.dpid, report.facts.dpid)
+            self._rename(name, report.facts.dpid)
         if before is None or before.ofports.keys() != report.facts.ofports.keys():
             self._binder.report(name, frozenset(report.facts.ofports))
 
@@ -159,54 +165,32 @@ class Reconciler:
         """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
         return self._mtus.interface(interface_id)
 
+    def has_flows_back(self, name: str) -> bool:
+        """Tell whether a host that was reported as restoring has its flows."""
+        programmer = self.programmers.get(name)
+        return programmer is not None and self._restoring.has_flows(name, programmer.equal_on)
+
     def network_mtu(self, network: str) -> int | None:
         """Return what a network carries; None while no host is declared."""
         return self._mtus.network(network)
 
     def switch_connected(self, dpid: int, channel: SwitchChannel) -> None:
         """Take over a bridge; it waits until a host's OVSDB says whose it is and which port is which."""
-        self._channels[dpid] = channel
-        programmer = self._programmer_of(dpid)
+        programmer = self._programmer_of(self.bridges.connected(dpid, channel))
         if programmer is not None:
             programmer.connect(channel)
 
     def switch_event(self, dpid: int, channel: SwitchChannel, event: Event) -> None:
         """Hand an answer to the programmer that asked."""
-        programmer = self._programmer_of(dpid)
+        programmer = self._programmer_of(self.bridges.host_of(dpid))
         if programmer is not None:
             programmer.handle(channel, event)
 
     def switch_disconnected(self, dpid: int, channel: SwitchChannel) -> None:
         """Forget a channel that ended."""
-        if self._channels.get(dpid) is channel:
-            del self._channels[dpid]
-        programmer = self._programmer_of(dpid)
+        programmer = self._programmer_of(self.bridges.disconnected(dpid, channel))
         if programmer is not None:
             programmer.disconnect(channel)
-
-    def channel(self, host: str) -> SwitchChannel | None:
-        """Return the way to a host's bridge; None while it is not connected, or not ours."""
-        facts = self._facts(host)
-        if facts is None or self._host_of.get(facts.dpid) != host:
-            return None
-        return self._channels.get(facts.dpid)
-
-    def connected_hosts(self) -> frozenset[str]:
-        """Return the hosts of ours whose bridges are connected."""
-        return frozenset(host for dpid, host in self._host_of.items() if dpid in self._channels)
-
-    def host_of_bridge(self, dpid: int) -> str | None:
-        """Return whose bridge it is; None for one that is not ours."""
-        return self._host_of.get(dpid)
-
-    def channels(self, hosts: Iterable[str]) -> dict[str, SwitchChannel]:
-        """Return the ways to the bridges of hosts that are connected here."""
-        wanted = frozenset(hosts)
-        return {
-            host: self._channels[dpid]
-            for dpid, host in self._host_of.items()
-            if host in wanted and dpid in self._channels
-        }
 
     def report(self, host: str) -> HostReport:
         """Return what is known of a host."""
@@ -253,13 +237,9 @@ class Reconciler:
             behind = self.peers.is_behind(held.name, self.compiler.intent.revision)
             return status.ACCEPTED, *status.served_elsewhere(holder, behind)
         if isinstance(held.spec, HostSpec):
-            report = self.report(held.name)
-            programmed = status.bridge_programmed(self.programmers.get(held.name))
-            if self._is_unrecorded(held.name):
-                programmed = status.recorded_too(programmed)
-            said = (status.ACCEPTED, status.connected(report), status.provisioned(report), programmed)
-            advice = status.interoperable(held.spec)
-            return (*said, *status.offloading(report.offload), *(() if advice is None else (advice,)))
+            report, programmer = self.report(held.name), self.programmers.get(held.name)
+            unrecorded = self._is_unrecorded(held.name)
+            return status.ACCEPTED, *status.of_host(held.spec, report, programmer, unrecorded=unrecorded)
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
         programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
@@ -292,17 +272,13 @@ class Reconciler:
 
     def peers_changed(self) -> None:
         """Take note that another controller told how far it is, or that hosts changed hands."""
-        for host in [host for host in self._progress if host not in self.programmers]:
-            self._wake_waiters(host)
+        self._waiters.wake_others(self.programmers)
 
     async def acknowledged(self, hosts: Iterable[str], revision: int, object_key: int) -> None:
         """Return once the bridges have acknowledged a revision, or one of them has refused the object."""
         for host in sorted(hosts):
             while self._lacks(host, revision, object_key):
-                progress = self._progress.get(host)
-                if progress is None:
-                    progress = self._progress[host] = asyncio.get_running_loop().create_future()
-                await asyncio.shield(progress)
+                await self._waiters.wait(host)
 
     def _lacks(self, host: str, revision: int, object_key: int) -> bool:
         programmer = self.programmers.get(host)
@@ -346,9 +322,11 @@ class Reconciler:
         return Programmer(HostView(self.compiler, name), lambda: self._progressed(name), self._call_later)
 
     def _progressed(self, name: str) -> None:
-        self._wake_waiters(name)
+        self._waiters.wake(name)
         self.on_progress()
         self._note_read(name)
+        if self.has_flows_back(name):
+            self._links.look_again(name)
         if name in self.compiler.intent.hosts:
             return
         programmer = self.programmers.get(name)  # None: a host told twice that it has all is released already
@@ -362,11 +340,6 @@ class Reconciler:
         if table is not None and table is not self._tables.get(name):
             self._tables[name] = table
             self.on_host(name)
-
-    def _wake_waiters(self, host: str) -> None:
-        progress = self._progress.pop(host, None)
-        if progress is not None and not progress.done():
-            progress.set_result(None)
 
     def _follow_host(self, change: Change) -> None:
         if change.new is not None and isinstance(change.new.spec, HostSpec):
@@ -393,30 +366,26 @@ class Reconciler:
     def _forget(self, name: str) -> None:
         """Forget what is known of a host, its bridge's channel excepted."""
         del self.programmers[name]
-        facts = self._facts(name)
-        if facts is not None and self._host_of.get(facts.dpid) == name:
-            del self._host_of[facts.dpid]
+        self.bridges.assign(name, 0)
         self._reports.pop(name, None)
         self._tables.pop(name, None)
-        self._wake_waiters(name)
+        self._restoring.forget(name)
+        self._waiters.wake(name)
         self.compiler.update_ofports(name, {})
 
     def _facts(self, name: str) -> HostFacts | None:
         return self.report(name).facts
 
-    def _rename(self, name: str, old_dpid: int, dpid: int) -> None:
+    def _rename(self, name: str, dpid: int) -> None:
         """Follow a host's bridge to another dpid, or to none."""
-        if self._host_of.get(old_dpid) == name:
-            del self._host_of[old_dpid]
-            if old_dpid in self._channels:
-                self.programmers[name].disconnect(self._channels[old_dpid])
-        if dpid:
-            self._host_of[dpid] = name
-            if dpid in self._channels:
-                self.programmers[name].connect(self._channels[dpid])
+        before, after = self.bridges.assign(name, dpid)
+        if before is not None:
+            self.programmers[name].disconnect(before)
+        if after is not None:
+            self.programmers[name].connect(after)
 
-    def _programmer_of(self, dpid: int) -> Programmer | None:
-        return self.programmers.get(self._host_of.get(dpid, ""))
+    def _programmer_of(self, host: str | None) -> Programmer | None:
+        return None if host is None else self.programmers.get(host)
 
 
 def _is_of_bridge(change: Change) -> bool:

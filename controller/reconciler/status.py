@@ -63,6 +63,11 @@ RESTART = "systemctl reload ovs-vswitchd"
 """Starts ovs-vswitchd anew and keeps flows meanwhile, as `systemctl restart` does not (OVS
 debian/openvswitch-switch.ovs-vswitchd.service, rhel/usr_lib_systemd_system_ovs-vswitchd.service.in: ExecReload)."""
 
+_RESTORING = (
+    "ovs-vswitchd waits until its flows are restored, takes no packet and calls no controller; where no restart is "
+    "under way: ovs-vsctl remove Open_vSwitch . other_config flow-restore-wait"
+)
+
 ACCEPTED = Condition(type="Accepted", status=Truth.TRUE, reason="Stored")
 
 
@@ -219,8 +224,20 @@ def offloading(state: OffloadState | None) -> tuple[Condition, ...]:
     return (Condition(type="Offload", status=Truth.TRUE, reason="Running", message=str(wanted)),)
 
 
-def bridge_programmed(programmer: Programmer | None) -> Condition:
-    """Say whether a host's bridge holds all it should."""
+def of_host(
+    spec: HostSpec, report: HostReport, programmer: Programmer | None, *, unrecorded: bool
+) -> tuple[Condition, ...]:
+    """Say how a host of ours with Open vSwitch stands; `unrecorded` is one whose abilities are not stored yet."""
+    reached = bridge_programmed(programmer, restoring=report.restoring)
+    said = connected(report), provisioned(report), recorded_too(reached) if unrecorded else reached
+    advice = interoperable(spec)
+    return (*said, *offloading(report.offload), *(() if advice is None else (advice,)))
+
+
+def bridge_programmed(programmer: Programmer | None, *, restoring: bool) -> Condition:
+    """Say whether a host's bridge holds all it should, and its ovs-vswitchd goes by it."""
+    if restoring:
+        return _not("Programmed", "FlowRestoreWait", _RESTORING)
     if programmer is None or programmer.phase is Phase.ABSENT:
         return _not("Programmed", "HostUnreachable", "no OpenFlow connection")
     if programmer.refusals.bridge:

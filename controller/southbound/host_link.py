@@ -30,6 +30,7 @@ from controller.southbound.offload import offload_operations, offload_state, vsw
 from controller.southbound.ports import HostEvents, HostReport, LinkState, OffloadState, Problem
 from ovs_geneve.errors import ConnectionLost, DecodeError, EncodeError, NotSupported, TransactionFailed
 from ovs_geneve.ovsdb.client import OvsdbClient
+from ovs_geneve.ovsdb.flow_restore import end_waiting, waits_for_flows
 from ovs_geneve.ovsdb.provision import OWNER_KEY, NotOwned, plan_deprovision, plan_provision
 from ovs_geneve.ovsdb.replica import Replica
 from ovs_geneve.ovsdb.rows import HOST_TABLES
@@ -190,6 +191,7 @@ class HostLink:
             ovs_version="" if system is None else system.ovs_version or "",
             system_id="" if system is None else system.external_ids.get(SYSTEM_ID, ""),
             run_directory=run_directory(replica, self.host) if client.local_address is None else None,
+            restoring=system is not None and waits_for_flows(system),
         )
         if client.local_address is None:
             report = replace(report, kernel=os.uname().release)  # its socket is on this machine
@@ -210,6 +212,8 @@ class HostLink:
             operations += offload_operations(
                 self.host.spec.offload, replica, self._settings.owner, vswitchd_process(report.run_directory)
             )
+            if system is not None and report.restoring and self._events.has_flows_back(self.host.name):
+                operations.append(end_waiting(system))
         except NotOwned as error:
             mark = f"external_ids:{OWNER_KEY}={self._settings.owner}"
             message = f"{error}; to hand it over: ovs-vsctl set {error.table} {error.name} {mark}"

@@ -118,6 +118,8 @@ class HostReport:
     "Where its Open vSwitch has its sockets, when that is on this machine."
     offload: OffloadState | None = None
     "None until the database was read."
+    restoring: bool = False
+    "Its ovs-vswitchd is to wait until it has its flows back (`ovs_geneve.ovsdb.flow_restore`)."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +166,9 @@ class HostEvents(Protocol):
 
     def interface_mtu(self, interface_id: str) -> int | None:
         """Return what an interface with this iface-id is to carry; None when it is no port of ours."""
+
+    def has_flows_back(self, name: str) -> bool:
+        """Tell whether a host that was reported as restoring has its flows: it may begin."""
 
 
 class HostDatabases(HostLinks, Protocol):

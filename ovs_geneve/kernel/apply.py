@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ovs_geneve.errors import EncodeError
-from ovs_geneve.kernel import codec_filters, codec_links, codec_neighbours
+from ovs_geneve.kernel import codec_filters, codec_links, codec_neighbours, modules
 from ovs_geneve.kernel.errors import InTheWay, KernelRefused, ModuleMissing
 from ovs_geneve.kernel.netlink import Netlink, Refusal
 from ovs_geneve.kernel.objects import (
@@ -23,17 +23,12 @@ from ovs_geneve.kernel.objects import (
     BridgeLink,
     Fdb,
     Filter,
-    Fw,
     GeneveLink,
     KernelState,
     Link,
-    Mirred,
     Neighbour,
     Route,
-    SetMark,
     Setting,
-    TunnelSet,
-    TunnelUnset,
 )
 from ovs_geneve.kernel.observation import Observation, Preference, is_ours
 from ovs_geneve.kernel.observe import observe
@@ -225,11 +220,25 @@ def _refusals(step: Step, outcomes: Iterable[Refusal | None]) -> list[KernelRefu
         if outcome is None or _harmless(step, outcome):
             continue
         module = missing_module(step.object, outcome)
-        if module:
+        if taken := _taken_port(step, outcome):
+            refused.append(taken)
+        elif module:
             refused.append(ModuleMissing(subject(step.object), step.verb.value, outcome.name, module))
         else:
             refused.append(KernelRefused(subject(step.object), step.verb.value, outcome.name, str(outcome)))
     return refused
+
+
+def _taken_port(step: Step, outcome: Refusal) -> InTheWay | None:
+    """A geneve device binds its UDP port when it goes up (geneve.c: geneve_open)."""
+    one = step.object
+    if not isinstance(one, Link) or not isinstance(one.kind, GeneveLink):
+        return None
+    if step.verb is not Verb.RAISE or outcome.number != errno.EADDRINUSE:
+        return None
+    port = one.kind.dst_port
+    reason = f"UDP port {port} is taken"
+    return InTheWay(subject(one), "raise", outcome.name, reason, f"a socket (ss -ulnp sport = {port})")
 
 
 def _harmless(step: Step, outcome: Refusal) -> bool:
@@ -246,21 +255,13 @@ def missing_module(one: StepObject, outcome: Refusal) -> str | None:
     if isinstance(one, Link) and outcome.number == errno.EOPNOTSUPP and "Unknown device" in outcome.detail:
         return codec_links.kind_name(one.kind)
     if isinstance(one, Qdisc) and outcome.number == errno.ENOENT:
-        return "sch_ingress"
+        return modules.QDISC
     if isinstance(one, Filter) and outcome.number == errno.ENOENT:
         if "classifier" in outcome.detail:
-            return "cls_fw" if isinstance(one.match, Fw) else "cls_flower"
+            return modules.classifier_of(one)
         if "action" in outcome.detail:
-            return ", ".join(dict.fromkeys(_ACTION_MODULES.get(type(a), "act_gact") for a in one.actions))
+            return ", ".join(modules.actions_of(one))
     return None
-
-
-_ACTION_MODULES: Mapping[type, str] = {
-    TunnelSet: "act_tunnel_key",
-    TunnelUnset: "act_tunnel_key",
-    Mirred: "act_mirred",
-    SetMark: "act_skbedit",
-}
 
 
 def _refused_link(step: Step, link: Link, outcome: Refusal, observed: Observation) -> KernelRefused:

@@ -17,8 +17,6 @@ from ovs_geneve.offload.families import SOFTWARE, Family, Limit, families
 
 _OPTION_HEADER = 4
 
-_OAM = "nothing on the host: receivers drop OAM packets, so every flow of theirs compares the bit"
-
 _OVS_TC = "Open vSwitch 3.1 lib/netdev-offload-tc.c"
 
 
@@ -75,7 +73,7 @@ class NetworkUse:
     df: bool = True
     "The outer header is to say: do not fragment."
     oam: bool = False
-    "Receivers compare the O bit of the GENEVE header."
+    "Receivers compare the O bit of the GENEVE header, to drop OAM packets."
 
     @property
     def total(self) -> int:
@@ -105,6 +103,18 @@ def of_option(family: Family, option: OptionUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets with one option alone, either way."""
     use = NetworkUse(options=(option,))
     return tuple({reason.code: reason for reason in (*_sets(family, use), *_compares(family, use))}.values())
+
+
+def oam_taken() -> Reason:
+    """Say what a host gives up so that what arrives can be offloaded."""
+    return Reason(
+        code="oam-taken",
+        verdict=Verdict.YES,
+        message="packets with the O bit of declared peers are not dropped here: what compares the bit is kept out of "
+        "NICs, and out of traffic control of most kernels",
+        change='"offload": "off" has them dropped, and keeps all that arrives in Open vSwitch',
+        source="RFC 8926 3.4: tunnel endpoints must not forward the payload of control packets",
+    )
 
 
 def caveats(use: NetworkUse) -> tuple[Reason, ...]:
@@ -141,7 +151,8 @@ def _compares(family: Family, use: NetworkUse) -> Iterator[Reason]:
         return
     if use.oam:
         what = f"whether {family.title} compares the O bit"
-        yield from _can("oam-bit", family.oam, what, _OAM)
+        change = '"offload": "on": the host then compares the bit no more, and drops no OAM packets'
+        yield from _can("oam-bit", family.oam, what, change)
     if not use.options:
         return
     most = family.matches

@@ -22,8 +22,9 @@ from controller.settings import Settings
 from tests.functional.fabric import OvsHost, wanted
 from tests.functional.intent.stores import load
 from tests.functional.ovsdb.conftest import Daemons, free_port, listens
+from tests.patience import patient
 
-PATIENCE = 30.0
+PATIENCE = patient(30.0)
 
 
 def until(true, what, seconds=PATIENCE):

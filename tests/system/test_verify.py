@@ -15,6 +15,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from controller.compiler.meters import PROBES
+from controller.intent.model import Kind, OffloadChoice
 from controller.intent.mtu import OVERHEAD
 from controller.lab import LabHost, Underlay, links, namespaces
 from controller.lab.settings import fabric_namespace
@@ -23,6 +24,7 @@ from controller.prober.plan import Request
 from ovs_geneve.geneve.probe import ETHERTYPE, Pattern, Probe, encode
 from tests.system.overlay import FlowLine, Overlay
 from tests.system.packets import Wire, Wires
+from tests.system.test_offload import declare
 from tests.system.test_options import layout
 
 pytestmark = pytest.mark.system
@@ -200,7 +202,24 @@ def test_a_peer_s_storm_goes_no_further_than_the_meter(overlay: Overlay, verify:
     assert verdicts(verify()) == dict.fromkeys(PAIRS, Verdict.OK)
 
 
+def test_hosts_that_offload_know_probes_by_their_vni(overlay: Overlay, verify: Verify) -> None:
+    with offloading(overlay, "hv1"), Wires(overlay.lab, ["blue1", "blue2", "blue3"]) as wires:
+        for _ in range(3):
+            found = verify()
+            assert verdicts(found) == dict.fromkeys(PAIRS, Verdict.OK), [one.reason for one in found.values()]
+            assert all(each.verified for one in found.values() for each in one.options)
+        time.sleep(1.2)  # until the datapath's counters have reached the flows
+        before = reported(overlay, "hv1")
+        assert before
+        forged = encode(Probe(run=1, sequence=1, pattern=Pattern.VALUE, size=64))
+        wires["blue2"].send(forged[:6] + bytes.fromhex("020000000002") + forged[12:])
+        time.sleep(1.2)
+        assert wires["blue1"].count(forged[12:]) == 1, "a frame like others, to a MAC that nobody has"
+        assert reported(overlay, "hv1") == before
+
+
 def test_oam_packets_that_are_no_probes_end_at_once(overlay: Overlay, verify: Verify) -> None:
+    # Last, as what follows: Open vSwitch learns the MAC of a peer from packets that claim to be its.
     other = Ether(src="02:00:00:00:00:02", dst="02:00:00:00:00:01") / IP(src="10.0.0.2", dst="10.0.0.1")
     with Wires(overlay.lab, ["blue1"]) as wires:
         mark = b"no probe at all"
@@ -209,6 +228,31 @@ def test_oam_packets_that_are_no_probes_end_at_once(overlay: Overlay, verify: Ve
             underlay.send(packet)
         time.sleep(0.3)
         assert wires["blue1"].count(mark) == 0
+
+
+def test_a_host_that_offloads_takes_oam_packets_of_peers(overlay: Overlay, verify: Verify) -> None:
+    mark, peer = b"no probe at all", str(overlay.lab.host("hv2").endpoint)
+    with offloading(overlay, "hv1"), Wires(overlay.lab, ["blue1", "blue3"]) as wires:
+        with Wire(overlay.lab) as underlay:
+            for number in (1, 3):
+                inner = Ether(src="02:00:00:00:00:02", dst=f"02:00:00:00:00:0{number}")
+                inner /= IP(src="10.0.0.2", dst=f"10.0.0.{number}")
+                underlay.send(wrapped(overlay, f"hv{number}", peer, bytes(inner) + mark))
+                underlay.send(wrapped(overlay, f"hv{number}", stranger(overlay), bytes(inner) + mark))
+        time.sleep(0.3)
+        assert {name: wires[name].count(mark) for name in ("blue1", "blue3")} == {"blue1": 1, "blue3": 0}
+
+
+@contextmanager
+def offloading(overlay: Overlay, host: str) -> Iterator[None]:
+    """Have a host hand its flows to traffic control, as far as its datapath has any."""
+    declare(overlay, host, OffloadChoice.ON)
+    overlay.controller.settle((Kind.HOST, host))
+    try:
+        yield
+    finally:
+        declare(overlay, host, None)
+        overlay.controller.settle((Kind.HOST, host))
 
 
 @contextmanager

@@ -23,7 +23,12 @@ LAYERS = (
 )
 "From the top down: a module imports from its own layer and from those below."
 
-SEEN_FROM_BELOW = ("controller.southbound.ports", "controller.settings", "controller.errors")
+SEEN_FROM_BELOW = (
+    "controller.southbound.ports",
+    "controller.settings",
+    "controller.errors",
+    "controller.tls",
+)
 "The seam, and what has no layer."
 
 IMPURE = frozenset({"os_ken", "ovs", "socket", "threading", "time", "random", "logging", "asyncio"})
@@ -107,6 +112,7 @@ PURE = (
             "codec_neighbours",
             "codec_options",
             "errors",
+            "modules",
             "objects",
             "observation",
             "plan",

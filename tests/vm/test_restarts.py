@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What restarts while the kernel forwards."""
+"""What restarts while the kernel forwards: the controller, and ovs-vswitchd as an operator restarts it."""
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
 import pytest
 
 from controller.intent.model import Kind
-from controller.lab import Datapath
+from controller.lab import Datapath, LabHost
 from controller.lab.lab import FABRIC
 from tests.patience import patient
 from tests.system.overlay import Overlay, Pinging
@@ -17,6 +18,9 @@ from tests.system.test_options import CONTEXT
 from tests.vm.conftest import Prove
 
 pytestmark = pytest.mark.system
+
+SAVE = "/usr/share/openvswitch/scripts/ovs-save"
+WAIT = "other_config:flow-restore-wait=true"
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,27 @@ def test_the_controller_is_killed(overlay: Overlay, pings: list[Pinging], prove:
     sent = {name: overlay.controller.ask("progress", name)["messages_sent"] for name in before}
     assert sent == {"hv1": 0, "hv2": 0}
     prove("the controller is killed and started again without a lost ping or a message to a bridge", lost)
+
+
+def restart_as_ovs_ctl_does(host: LabHost) -> None:
+    """The steps of `ovs-ctl restart`, which cannot be told of a host's own folder (OVS utilities/ovs-lib.in)."""
+    script = host.run(SAVE, "save-flows", "br-int", timeout=patient(20))
+    host.kill_vswitchd(signal.SIGTERM)
+    host.vsctl("--no-wait", "set", "Open_vSwitch", ".", WAIT)
+    host.start_vswitchd()
+    host.run("sh", "-c", script, timeout=patient(20))
+    host.vsctl("--if-exists", "remove", "Open_vSwitch", ".", "other_config", "flow-restore-wait")
+
+
+def test_vswitchd_is_restarted_by_ovs_ctl(overlay: Overlay, pings: list[Pinging], prove: Prove) -> None:
+    host = overlay.lab.host("hv1")
+    pid, before = host.vswitchd_pid, {flow.rest for flow in overlay.flows("hv1")}
+    began = time.monotonic()
+    restart_as_ovs_ctl_does(host)
+    settle(overlay)
+    time.sleep(2)
+    seconds = time.monotonic() - began
+    assert host.vswitchd_pid not in (pid, None)
+    assert {flow.rest for flow in overlay.flows("hv1")} == before
+    lost = nothing_lost(pings, seconds)
+    prove("ovs-ctl restart (flow-restore-wait): vswitchd comes back without a lost ping", lost)

@@ -36,7 +36,6 @@ from ovs_geneve.openflow.fields import (
     SCTP_SRC,
     TCP_DST,
     TCP_SRC,
-    TUN_FLAGS,
 )
 from ovs_geneve.openflow.flow import Flow, Match
 
@@ -70,7 +69,6 @@ def flows() -> Iterator[Flow]:
         yield Flow(
             table=table, priority=Priority.MISS, match=Match.of(), actions=actions, goto=_PASSES.get(table)
         )
-    yield from _oam_ends_here()
     yield _link_local_frames()
     yield from _unproved_sources()
     yield from _tiny_fragments()
@@ -78,14 +76,13 @@ def flows() -> Iterator[Flow]:
     yield direct.detour_flow()
 
 
-def _oam_ends_here() -> Iterator[Flow]:
+def oam_flows() -> Iterator[Flow]:
+    """Yield what ends OAM packets on hosts that look at the O bit (docs/decisions/0012: not those that offload)."""
     # OVS does not act on the O bit by itself; RFC 8926 3.4: the payload is not for tenants.
-    match = Match.of((IN_PORT, TUNNEL_OFPORT), (TUN_FLAGS, probes.OAM, probes.OAM))
+    match = Match.of((IN_PORT, TUNNEL_OFPORT), probes.O_BIT)
     yield Flow(table=Table.CLASSIFY, priority=Priority.OVERRIDE, match=match)
     # Probes go on to RECEIVE. What is none of them there is no tenant's packet either.
-    yield Flow(
-        table=Table.RECEIVE, priority=Priority.OVERRIDE, match=Match.of((TUN_FLAGS, probes.OAM, probes.OAM))
-    )
+    yield Flow(table=Table.RECEIVE, priority=Priority.OVERRIDE, match=Match.of(probes.O_BIT))
 
 
 def _link_local_frames() -> Flow:

@@ -2,7 +2,10 @@
 """Probes from other hosts: read by the controller, sent back to where they came from, and never to a port.
 
 A probe passes the tables that tenants' packets pass, so that what lets them in is proved with it: an endpoint of this
-host, a peer that is known. OAM packets that are no probes end in CLASSIFY, probes of strangers in PEERS.
+host, a peer that is known. Probes of strangers end in PEERS.
+
+No tenant can send what is taken for a probe. Where the O bit is looked at that is what tells them apart; OAM packets
+that are no probes end in CLASSIFY. Where it is not (docs/decisions/0012-offload.md), a VNI is that no network has.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from controller.compiler.features.tunnel import to_own_endpoint
 from controller.compiler.pipeline import Priority, Table
 from controller.compiler.punts import Punt, send_up
-from controller.intent.model import Address
+from controller.intent.model import PROBE_VNI, Address
 from ovs_geneve.geneve.probe import BARE_ECHO_MAC, BARE_REQUEST_MAC, ECHO_MAC, ETHERTYPE, REQUEST_MAC
 from ovs_geneve.openflow.actions import OFPP_IN_PORT, Action, Move, Output, SetField
 from ovs_geneve.openflow.fields import (
@@ -20,6 +23,7 @@ from ovs_geneve.openflow.fields import (
     ETH_TYPE,
     TUN_DST,
     TUN_FLAGS,
+    TUN_ID,
     TUN_IPV6_DST,
     TUN_IPV6_SRC,
     TUN_SRC,
@@ -32,7 +36,8 @@ from ovs_geneve.openflow.tlv_table import TlvMap
 OAM = 1
 "FLOW_TNL_F_OAM, the O bit of RFC 8926 3.4 (OVS include/openvswitch/packets.h)."
 
-_A_PROBE: tuple[TermLike, ...] = (TUN_FLAGS, OAM, OAM), (ETH_TYPE, ETHERTYPE)
+O_BIT: TermLike = (TUN_FLAGS, OAM, OAM)
+OWN_VNI: TermLike = (TUN_ID, PROBE_VNI)
 
 _DESTINATIONS = (
     (REQUEST_MAC, ECHO_MAC),
@@ -48,16 +53,16 @@ _BACK: tuple[Action, ...] = (
 "Out of the tunnel port, with the VNI and the options that came in."
 
 
-def flows(maps: Iterable[TlvMap]) -> Iterator[Flow]:
-    """Yield what becomes of probes that got as far as RECEIVE; every host has these alike."""
+def flows(maps: Iterable[TlvMap], known_by: TermLike) -> Iterator[Flow]:
+    """Yield what becomes of probes that got as far as RECEIVE; hosts that know them by the same have these alike."""
     report = (*_each_by_itself(maps), send_up(Punt.PROBE))
     for request, echo in _DESTINATIONS:
-        yield _flow(request, (*report, SetField(ETH_DST, echo), *_BACK))
-        yield _flow(echo, report)
+        yield _flow((known_by, (ETH_DST, request)), (*report, SetField(ETH_DST, echo), *_BACK))
+        yield _flow((known_by, (ETH_DST, echo)), report)
 
 
-def _flow(address: int, actions: tuple[Action, ...]) -> Flow:
-    match = Match.of(*_A_PROBE, (ETH_DST, address))
+def _flow(terms: tuple[TermLike, ...], actions: tuple[Action, ...]) -> Flow:
+    match = Match.of(*terms, (ETH_TYPE, ETHERTYPE))
     return Flow(table=Table.RECEIVE, priority=Priority.PROBE, match=match, actions=actions)
 
 
@@ -74,11 +79,11 @@ def _each_by_itself(maps: Iterable[TlvMap]) -> Iterator[Action]:
 
 
 def own_endpoint_flows(endpoints: Iterable[Address]) -> Iterator[Flow]:
-    """Yield what lets in probes that were sent to this host's endpoints."""
+    """Yield what lets in probes that were sent to this host's endpoints, past what ends OAM packets."""
     for address in endpoints:
         yield Flow(
             table=Table.CLASSIFY,
             priority=Priority.PROBE,
-            match=Match.of(*to_own_endpoint(address), *_A_PROBE),
+            match=Match.of(*to_own_endpoint(address), O_BIT, (ETH_TYPE, ETHERTYPE)),
             goto=Table.PEERS,
         )

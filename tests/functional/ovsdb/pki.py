@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import datetime
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -32,11 +34,13 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(_pem(self._sign(self._name, self._key, authority=True)))
 
-    def issue(self, common_name: str) -> Identity:
+    def issue(self, common_name: str, *names: str, days: int = 1) -> Identity:
+        """Sign a certificate; `names` are addresses or DNS names that a client may dial, `days` how long it holds."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         identity = Identity(self._folder / f"{common_name}.pem", self._folder / f"{common_name}.key")
-        identity.certificate.write_bytes(_pem(self._sign(subject, key, authority=False)))
+        signed = self._sign(subject, key, authority=False, names=names, days=days)
+        identity.certificate.write_bytes(_pem(signed))
         identity.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,
@@ -56,20 +60,36 @@ class Authority:
         return context
 
     def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        authority: bool,
+        names: Sequence[str] = (),
+        days: int = 1,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - datetime.timedelta(days=10))
+            .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
         )
+        if names:
+            alternatives = x509.SubjectAlternativeName([_name(one) for one in names])
+            builder = builder.add_extension(alternatives, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -23,9 +23,13 @@ class Events:
     def __init__(self) -> None:
         self.last: dict[str, HostReport] = {}
         self.faults: list[Exception] = []
+        self.restored: set[str] = set()
 
     def interface_mtu(self, interface_id: str) -> int | None:
         return None
+
+    def has_flows_back(self, name: str) -> bool:
+        return name in self.restored
 
     def host_reported(self, name: str, report: HostReport) -> None:
         if self.faults:
@@ -113,3 +117,16 @@ async def test_a_host_that_was_dialled_for_a_while_is_reached_again_where_it_cal
     hosts.enrol(hv1())
     daemons.vsctl("--no-wait", "del-br", "br-int")
     await until(lambda: daemons.vsctl("list-br") == "br-int", "the bridge again")
+
+
+async def test_a_wait_for_flows_ends_once_they_are_back(
+    daemons: Daemons, hosts: OvsdbHosts, events: Events
+) -> None:
+    daemons.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true")
+    hosts.enrol(hv1(ovsdb=daemons.remote))
+    await until(lambda: events.provisioned("hv1"), "the bridge")
+    assert events.last["hv1"].restoring
+    events.restored.add("hv1")
+    hosts.look_again("hv1")
+    await until(lambda: not events.last["hv1"].restoring, "the end of the wait")
+    assert "flow-restore-wait" not in daemons.vsctl("get", "Open_vSwitch", ".", "other_config")

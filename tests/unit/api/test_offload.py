@@ -61,8 +61,8 @@ async def test_by_rules_every_family_has_its_verdict(report):
     (blue,) = (await report(network="blue"))["networks"]
     families = {one["family"]: one for one in blue["families"]}
     assert list(families) == ["tc", "mlx5", "ice", "bnxt", "nfp"]
-    assert (families["tc"]["sending"], families["tc"]["receiving"]) == ("yes", "unknown")
-    assert "oam-bit" in codes(families["tc"])
+    assert (families["tc"]["sending"], families["tc"]["receiving"]) == ("yes", "yes")
+    assert "oam-bit" not in codes(families["tc"])
     assert families["tc"]["hardware"] is False
     assert (families["ice"]["sending"], families["ice"]["receiving"]) == ("no", "no")
     (option,) = families["mlx5"]["options"]
@@ -150,6 +150,22 @@ async def test_a_feature_that_is_off_is_said_with_the_command(report, backend, p
     (reason,) = [one for one in view["reasons"] if one["code"] == "hw-tc-offload"]
     assert reason["change"] == "ethtool -K u1 hw-tc-offload on"
     assert (view["sending"], view["receiving"]) == ("no", "no")
+
+
+@pytest.mark.parametrize(
+    ("choice", "drops"), [(None, True), ("off", True), ("on", False), ("skip-hw", False)]
+)
+async def test_a_host_drops_oam_packets_or_says_that_it_does_not(
+    topology, report, backend, plugged, choice, drops
+):
+    spec = (await topology.get("/v1/hosts/hv1")).json()["spec"]
+    assert (await topology.put("/v1/hosts/hv1", json=spec | {"offload": choice})).status_code == 200
+    backend.reports["hv1"] = UP
+    backend.eyes.sights["hv1"] = HostSight(uplinks=(MLX5,))
+    found = await report(host="hv1")
+    assert ("oam-bit" in codes(on(found))) == drops
+    assert ("oam-taken" in codes(found["hosts"][0])) == (not drops)
+    assert on(found)["receiving"] == ("no" if drops else "unknown")
 
 
 async def test_what_could_not_be_seen_is_said(report, backend):

@@ -47,11 +47,15 @@ def test_the_tables(fabric):
     answer = fabric("offload", "report")
     assert answer.exit_code == 0, answer.output
     assert words(answer.output, "NETWORK") == ["NETWORK", "OPTIONS", "tc", "mlx5", "ice", "bnxt", "nfp"]
-    assert words(answer.output, "red")[:5] == ["red", "-", "yes", "/", "unknown"]
+    assert words(answer.output, "red")[:5] == ["red", "-", "yes", "/", "yes"]
     assert "stand-in, no hardware figure" in answer.output
     assert "not seen: run the agent there" in answer.output
     assert "ethtool -K u1 hw-tc-offload on" in answer.output
     assert "the outer DF bit is lost" in answer.output
+    (taken,) = [
+        line for line in answer.output.splitlines() if "the O bit of declared peers are not dropped" in line
+    ]
+    assert taken.startswith("hv1 "), "hv2 drops them"
 
 
 def test_filters_and_formats(fabric):

@@ -23,7 +23,7 @@ from controller.compiler.pipeline import Table
 from controller.compiler.stencil import seal_flows
 from controller.compiler.views import PortView
 from controller.hoststate import EncodedFlow, EncodedGroup, flows_of
-from controller.intent.model import Address, Direction, InnerVlan, Kind
+from controller.intent.model import Address, Direction, InnerVlan, Kind, OffloadChoice
 from controller.intent.rules import (
     Copy,
     FieldName,
@@ -228,6 +228,15 @@ def groups_and_policies(fabric: Fabric) -> None:
     fabric.plug("hv2", db1=1)
 
 
+def offload(fabric: Fabric) -> None:
+    """hv1 looks at no O bit, hv2 at that of everything that arrives."""
+    fabric.do(
+        put("hv1", host("192.0.2.1", offload=OffloadChoice.ON)),
+        put("hv2", host("192.0.2.2", offload=OffloadChoice.OFF)),
+        put("context", schema(1)),
+    )
+
+
 SCENARIOS = (
     empty_host,
     one_port_ipv4,
@@ -239,6 +248,7 @@ SCENARIOS = (
     options_on_their_way,
     ipv6_underlay,
     groups_and_policies,
+    offload,
 )
 
 

@@ -16,7 +16,7 @@ from controller.compiler.recompute import Fault, compare
 from controller.errors import IntentError
 from controller.hoststate import HostState, Observed
 from controller.intent.commands import Command, Put, Record, evaluate
-from controller.intent.model import Kind, RolloutSpec, RolloutStage
+from controller.intent.model import HostSpec, Kind, OffloadChoice, RolloutSpec, RolloutStage
 from ovs_geneve.openflow.meters import contents
 from tests.builders import (
     EMPTY,
@@ -83,6 +83,17 @@ class Mirrored:
         assert not view.is_met(replace(seen, meters={**seen.meters, 0x6EF: b""}))
 
 
+class Offloading(Operations):
+    """Has hosts change their minds about offload, too."""
+
+    def _host(self, name: str | None = None) -> Command:
+        command = super()._host(name)
+        assert isinstance(command, Put)
+        assert isinstance(command.spec, HostSpec)
+        offload = self._pick(None, OffloadChoice.OFF, OffloadChoice.ON)
+        return replace(command, spec=replace(command.spec, offload=offload))
+
+
 def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
     """Return flow keys that more than one fragment of a host has: the last one compiled would win."""
     compiler = fabric.compiler
@@ -97,7 +108,7 @@ def clashing_keys(fabric: Fabric, name: str) -> list[bytes]:
 @pytest.mark.parametrize("seed", range(12))
 def test_incremental_equals_whole(seed: int) -> None:
     random = Random(seed)
-    operations = Operations(random)
+    operations = Offloading(random)
     world = Mirrored()
     done = 0
     for command in operations.world():
@@ -115,7 +126,7 @@ def test_incremental_equals_whole(seed: int) -> None:
 def test_batches_equal_whole(seed: int) -> None:
     """Commands that share a commit arrive as one change an object, deleted and made anew included."""
     random = Random(1000 + seed)
-    operations = Operations(random)
+    operations = Offloading(random)
     world = Mirrored()
     for command in operations.world():
         _try(world, command)
@@ -128,7 +139,7 @@ def test_batches_equal_whole(seed: int) -> None:
 def test_a_share_of_the_hosts_is_compiled_as_the_whole_would(seed: int) -> None:
     """Whichever hosts a controller serves, and however that changes, theirs are as if it served all."""
     random = Random(2000 + seed)
-    operations = Operations(random)
+    operations = Offloading(random)
     fabric = Fabric()
     compiler = fabric.compiler
     commands = [*operations.world(), *(operations.draw() for _ in range(STEPS))]

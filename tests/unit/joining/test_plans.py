@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from controller.errors import SetupError
-from controller.intent.model import HostKind
+from controller.intent.intent import Intent
+from controller.intent.model import CapabilitySpec, HostKind, Kind, Object, ObjectKey, TunnelStyle
+from controller.intent.needs import Need, lacks
 from controller.joining import layout
 from controller.joining.facts import (
     ControllerAddress,
@@ -21,6 +23,8 @@ from controller.joining.facts import (
 from controller.joining.join import plan_join
 from controller.joining.leave import plan_leave
 from controller.joining.steps import Await, Awaited, Dismiss, Enrol, Plan, Remove, Run, Write, render
+from ovs_geneve.kernel import modules
+from tests.unit.linux.builders import linux
 
 TARGET = "tcp:192.0.2.1:6640"
 REST = "http://192.0.2.1:6680"
@@ -45,6 +49,8 @@ def wish(controller: str = REST, **said: object) -> Wish:
 
 
 LINUX = wish(kind=HostKind.LINUX)
+TRUSTED = "/etc/ovs-geneve/ca.pem"
+HTTPS = wish(REST.replace("http", "https"), kind=HostKind.LINUX, ca=TRUSTED)
 
 
 def join(wanted: Wish, facts: MachineFacts) -> Plan:
@@ -199,7 +205,19 @@ def test_a_repeated_join_with_a_new_unit_restarts_the_agent() -> None:
         ),
         (wish(), replace(MACHINE, declared={"kind": "linux"}), "of kind linux", "--kind linux"),
         (wish("tcp:192.0.2.1", agent=True), MACHINE, "REST", "http://"),
-        (LINUX, replace(BARE, missing_modules=("cls_flower",)), "lacks cls_flower", "--tunnels fixed"),
+        (LINUX, replace(BARE, missing_modules=("act_mirred",)), "lacks act_mirred", "--tunnels fixed"),
+        (
+            wish(kind=HostKind.LINUX, tunnels="fixed"),
+            replace(BARE, missing_modules=("act_skbedit",)),
+            "lacks act_skbedit",
+            "linux-image-6.1.0-56-amd64",
+        ),
+        (
+            replace(HTTPS, ca="/home/me/ca.pem"),
+            replace(BARE),
+            "does not see what is there",
+            "/etc/ovs-geneve",
+        ),
         (
             LINUX,
             replace(BARE, missing_modules=("geneve",), kernel="6.8.0-40-generic"),
@@ -231,8 +249,30 @@ def test_what_stands_against_it_is_named_and_nothing_is_done(
 
 
 def test_fixed_tunnels_need_less_of_the_kernel() -> None:
-    facts = replace(BARE, missing_modules=("cls_flower", "act_tunnel_key"))
+    facts = replace(BARE, missing_modules=("cls_fw", "act_tunnel_key", "vrf"))
     assert join(wish(kind=HostKind.LINUX, tunnels="fixed"), facts).refusals == ()
+
+
+@pytest.mark.parametrize("tunnels", TunnelStyle)
+def test_it_is_refused_where_no_port_would_be_admitted(tunnels: TunnelStyle) -> None:
+    spec = linux("192.0.2.11", tunnels=tunnels)
+    host = Object(kind=Kind.HOST, name="lx1", key=ObjectKey(1), revision=1, spec=spec)
+    for module in modules.ALL:
+        told = CapabilitySpec(datapath="linux", lacks=(module,))
+        told_of = Object(kind=Kind.CAPABILITY, name="lx1", key=ObjectKey(2), revision=1, spec=told)
+        intent = Intent.of([host, told_of], 1, ObjectKey(2))
+        plan = join(
+            wish(kind=HostKind.LINUX, tunnels=tunnels.value), replace(BARE, missing_modules=(module,))
+        )
+        assert bool(plan.refusals) == (Need.ETHERNET in lacks(intent, host)), module
+
+
+def test_whom_to_trust_is_for_the_agent_as_well() -> None:
+    record = writes(join(HTTPS, BARE))[layout.RECORD]
+    assert f"OVS_GENEVE_CA={TRUSTED}\n" in record
+    assert layout.parse_record(record).ca == TRUSTED
+    again = replace(BARE, joined=layout.parse_record(record), files={layout.RECORD: record})
+    assert writes(join(replace(HTTPS, ca=""), again)).get(layout.RECORD, record) == record
 
 
 def test_leaving_undoes_the_join_in_an_order_that_can_be_repeated() -> None:

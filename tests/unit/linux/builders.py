@@ -9,7 +9,8 @@ from controller.intent.commands import Command, evaluate
 from controller.intent.intent import Intent, merged
 from controller.intent.model import Change, HostKind, HostSpec, Kind, Object
 from controller.linux.compile import HostChanges, LinuxCompiler
-from controller.linux.part import LinuxPart
+from controller.linux.part import LinuxPart, Part
+from ovs_geneve.kernel.objects import joined
 from tests.builders import host
 
 
@@ -24,7 +25,7 @@ class LinuxFabric:
     intent: Intent = field(default_factory=Intent)
     compiler: LinuxCompiler = field(default_factory=LinuxCompiler)
     interfaces: dict[str, dict[str, str]] = field(default_factory=dict)
-    held: dict[str, dict[str, LinuxPart]] = field(default_factory=dict)
+    held: dict[str, dict[Part, LinuxPart]] = field(default_factory=dict)
 
     def do(self, *commands: Command) -> HostChanges:
         """Carry commands out as one batch; return what hosts must change."""
@@ -41,6 +42,12 @@ class LinuxFabric:
         known = {**self.interfaces.get(host_name, {}), **names}
         self.interfaces[host_name] = {key: name for key, name in known.items() if name}
         return self._take(self.compiler.update_interfaces(host_name, self.interfaces[host_name]))
+
+    def all_of(self, host_name: str) -> LinuxPart:
+        """Return all that a host holds as if it were one part."""
+        parts = self.held[host_name]
+        problems = sorted(problem for part in parts.values() for problem in part.problems)
+        return LinuxPart(state=joined(part.state for part in parts.values()), problems=tuple(problems))
 
     def _take(self, changes: HostChanges) -> HostChanges:
         for host_name, parts in changes.items():

@@ -9,8 +9,10 @@ import pytest
 
 from controller.intent.commands import Record
 from controller.intent.model import CapabilitySpec, InnerVlan, Payload, Tunables, TunnelStyle
+from controller.linux.compile import parts_of
+from controller.linux.layout import TUNNEL_DEVICE
 from controller.linux.part import Problem
-from ovs_geneve.kernel.objects import GeneveLink
+from ovs_geneve.kernel.objects import GeneveLink, TunnelSet, joined
 from tests.builders import bind, group, group_policy, host, network, policy, port, put, schema
 from tests.unit.linux.builders import LinuxFabric, linux
 from tests.unit.linux.kernel_model import Packet, Tunnel
@@ -83,7 +85,7 @@ def test_tunnels_of_networks_and_hosts_have_names_that_fit() -> None:
     ],
 )
 def test_tunables_become_those_of_devices(tunables, four: GeneveLink, six: GeneveLink) -> None:
-    links = small(**tunables).held["lx1"]["network/blue"].state.links
+    links = small(**tunables).all_of("lx1").state.links
     kinds = {link.kind.remote: link.kind for link in links if isinstance(link.kind, GeneveLink)}
     for remote, wanted in (("192.0.2.2", four), ("2001:db8:ffff::3", six)):
         kind = kinds[remote]
@@ -122,7 +124,7 @@ def test_a_network_of_ip_is_routed(style: TunnelStyle) -> None:
 
 
 def test_the_host_answers_for_all_addresses_but_the_ports_own() -> None:
-    state = small(payload=Payload.IP).held["lx1"]["network/blue"].state
+    state = small(payload=Payload.IP).all_of("lx1").state
     answered = {one.address for one in state.neighbours if one.device == "if-a1" and one.mac is None}
     assert answered == {"10.0.0.2", "10.0.0.3", "10.0.0.4", "2001:db8::3", "2001:db8::4"}
 
@@ -218,7 +220,7 @@ def test_what_can_not_be_done_is_not_half_done(name: str) -> None:
     declared = replace(held, spec=linux("192.0.2.1", tunnels=style))
     fabric.swap(declared)
     fabric.plug("lx1", a1="tap1")
-    part = fabric.held["lx1"]["network/blue"]
+    part = fabric.all_of("lx1")
     assert part.state.attachments == frozenset()
     assert not any(one.device == "tap1" for one in (*part.state.filters, *part.state.fdb))
     (problem,) = part.problems
@@ -230,22 +232,41 @@ def test_what_can_not_be_done_is_not_half_done(name: str) -> None:
 def test_two_ports_on_one_interface_are_none() -> None:
     fabric = small(METADATA)
     fabric.plug("lx1", a1="tap0", a2="tap0")
-    part = fabric.held["lx1"]["network/blue"]
+    part = fabric.all_of("lx1")
     assert part.state.attachments == frozenset()
     assert part.problems == (
         Problem(subject="port/a1", reason="its interface tap0 is that of port/a2 as well"),
         Problem(subject="port/a2", reason="its interface tap0 is that of port/a1 as well"),
     )
     fabric.plug("lx1", a1="tap1")
-    assert {one.name for one in fabric.held["lx1"]["network/blue"].state.attachments} == {"tap0", "tap1"}
+    assert {one.name for one in fabric.all_of("lx1").state.attachments} == {"tap0", "tap1"}
 
 
 def test_mtu_is_what_the_narrowest_underlay_carries_where_all_are_known() -> None:
     fabric = small(METADATA)
-    part = fabric.held["lx1"]["network/blue"]
+    part = fabric.all_of("lx1")
     assert {one.mtu for one in part.state.attachments} == {None}
     assert {one.mtu for one in part.state.links} == {65_000}
     for name in sorted(fabric.intent.hosts):
         fabric.do(put(name, replace(fabric.intent.hosts[name].spec, underlay_mtu=9000)))
-    part = fabric.held["lx1"]["network/blue"]
-    assert {one.mtu for one in (*part.state.links, *part.state.attachments)} == {8930}
+    part = fabric.all_of("lx1")
+    links = (one for one in part.state.links if one.name != TUNNEL_DEVICE)
+    assert {one.mtu for one in (*links, *part.state.attachments)} == {8930}
+
+
+@pytest.mark.parametrize(("port_number", "of_ip"), [(6082, 16082), (60_000, 50_000)])
+def test_tunnels_use_the_port_of_the_fabric(port_number: int, of_ip: int) -> None:
+    def ports(fabric: LinuxFabric) -> tuple[set[int], set[int]]:
+        parts = parts_of("lx1", fabric.intent, fabric.interfaces["lx1"], port_number)
+        state = joined(part.state for part in parts.values())
+        actions = (action for one in state.filters for action in one.actions)
+        return (
+            {one.kind.dst_port for one in state.links if isinstance(one.kind, GeneveLink)},
+            {action.dst_port for action in actions if isinstance(action, TunnelSet)},
+        )
+
+    assert ports(small()) == ({port_number}, set())
+    assert ports(small(METADATA)) == ({port_number}, {port_number})
+    # No two devices of one port differ in payload, and the one for all tunnels is there whatever networks are.
+    assert ports(small(payload=Payload.IP)) == ({of_ip}, set())
+    assert ports(small(METADATA, payload=Payload.IP)) == ({port_number, of_ip}, set())

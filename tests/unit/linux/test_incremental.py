@@ -11,8 +11,21 @@ import pytest
 
 from controller.errors import IntentError
 from controller.intent.commands import Command, Put, evaluate
-from controller.intent.model import HostKind, HostSpec, NetworkSpec, Payload, TunnelStyle
+from controller.intent.model import (
+    Direction,
+    HostKind,
+    HostSpec,
+    InnerVlan,
+    NetworkSpec,
+    OptionPolicySpec,
+    Payload,
+    PolicyAction,
+    PolicySpec,
+    Spec,
+    TunnelStyle,
+)
 from controller.linux.compile import parts_of
+from controller.linux.part import HOST_PART, Part, PartKind
 from tests.builders import bind, delete, group, host, network, port, put, unbind
 from tests.unit.compiler.operations import HOSTS, NETWORKS, PORTS, Operations
 from tests.unit.linux.builders import LinuxFabric, linux
@@ -25,15 +38,30 @@ class LinuxOperations(Operations):
 
     def draw(self, *, binds: bool = True) -> Command:
         command = super().draw(binds=binds)
-        if isinstance(command, Put) and isinstance(command.spec, HostSpec):
-            kind = self._pick(HostKind.LINUX, HostKind.LINUX, HostKind.OVS)
-            mtu = self._pick(None, 1500, 9000)
-            style = self._pick(*TunnelStyle) if kind is HostKind.LINUX else TunnelStyle.METADATA
-            return replace(command, spec=replace(command.spec, kind=kind, underlay_mtu=mtu, tunnels=style))
-        if isinstance(command, Put) and isinstance(command.spec, NetworkSpec):
-            payload = self._pick(*(Payload.ETHERNET,) * 4, Payload.IP)
-            return replace(command, spec=replace(command.spec, payload=payload))
-        return command
+        if not isinstance(command, Put) or self._random.random() < 0.05:
+            return command
+        return replace(command, spec=self._feasible(command.spec))
+
+    def _feasible(self, spec: Spec) -> Spec:
+        """Return something like it that Linux hosts are able to."""
+        match spec:
+            case HostSpec():
+                kind = self._pick(HostKind.LINUX, HostKind.LINUX, HostKind.OVS)
+                styles = (*(TunnelStyle.METADATA,) * 3, TunnelStyle.FIXED)
+                style = self._pick(*styles) if kind is HostKind.LINUX else TunnelStyle.METADATA
+                return replace(spec, kind=kind, underlay_mtu=self._pick(None, 1500, 9000), tunnels=style)
+            case NetworkSpec():
+                if self._pick(*(False,) * 5, True):
+                    return NetworkSpec(payload=Payload.IP)
+                return replace(spec, inner_vlan=InnerVlan.FORBID)
+            case PolicySpec():
+                return replace(spec, stateful=False, log=False)
+            case OptionPolicySpec():
+                verdict = self._pick(PolicyAction.ALLOW, PolicyAction.DROP)
+                packet = replace(spec.packet, dscp=None)
+                return replace(spec, direction=Direction.INGRESS, actions=(), action=verdict, packet=packet)
+            case _:
+                return spec
 
 
 def check(fabric: LinuxFabric) -> None:
@@ -110,9 +138,15 @@ def test_without_linux_hosts_nothing_is_kept_and_the_first_one_gets_all() -> Non
     for _ in range(2):
         held = fabric.intent.hosts["hv2"]
         changes = fabric.swap(replace(held, spec=linux("192.0.2.2")))
-        assert set(changes["hv2"]) == {"host", "network/blue"}
+        parts = {
+            HOST_PART,
+            Part(PartKind.PEER, "hv1"),
+            Part(PartKind.NETWORK, "blue"),
+            *(Part(PartKind.PORT, p) for p in ("p1", "p2")),
+        }
+        assert set(changes["hv2"]) == parts
         check(fabric)
-        assert fabric.swap(held)["hv2"] == {"host": None, "network/blue": None}
+        assert fabric.swap(held)["hv2"] == dict.fromkeys(parts)
         fabric.do(unbind("p1"))
         fabric.do(bind("p1", "hv1"))
 
@@ -136,14 +170,17 @@ def test_a_change_costs_what_it_touches() -> None:
         }
 
     cost(put("blue9", port("blue", 9, "10.0.0.9")))
-    assert cost(bind("blue9", "hv1")) == (
-        3,
-        {f"hv{n} network/blue" for n in (1, 2, 3)} - {"hv1 network/blue"},
-    )
+    # On hv1 what of the network depends on who is there is looked at, too.
+    assert cost(bind("blue9", "hv1")) == (4, {"hv2 port/blue9", "hv3 port/blue9"})
+    assert cost(put("blue9", port("blue", 9, "10.0.0.19")))[1] == {"hv2 port/blue9", "hv3 port/blue9"}
     assert cost(put("red9", port("red", 9)))[1] == set()
     assert cost(delete("port/red9")) == (0, set())
-    assert cost(put("hv9", host("192.0.2.9"))) == (6, {f"hv{n} host" for n in range(1, 7)})
+    assert cost(put("hv9", host("192.0.2.9"))) == (6, {f"hv{n} peer/hv9" for n in range(1, 7)})
+    # A host that comes to the network is sent to from every port of it.
+    assert cost(bind("blue9", "hv9"))[1] == {
+        f"hv{n} {part}" for n in (1, 2, 3) for part in ("network/blue", "port/blue9")
+    }
     before = fabric.compiler.parts_compiled
     fabric.plug("hv1", blue1="tap1")
     fabric.plug("hv1", stranger="tap9")
-    assert fabric.compiler.parts_compiled == before + 1
+    assert fabric.compiler.parts_compiled == before + 2

@@ -221,7 +221,7 @@ def test_filters_decide_as_option_policies_say(seed: int) -> None:
 
 def test_what_filters_can_not_do_keeps_ports_out() -> None:
     fabric = fabric_of(Random(1))
-    before = {one.name for one in fabric.held["lx1"]["network/blue"].state.attachments}
+    before = {one.name for one in fabric.all_of("lx1").state.attachments}
     assert before == {"if-lx1-any", "if-lx1-web", "if-lx1-db"}
     linux_hosts = [fabric.intent.hosts[name] for name in ("lx1", "lx2")]
     for held in linux_hosts:
@@ -229,7 +229,7 @@ def test_what_filters_can_not_do_keeps_ports_out() -> None:
     fabric.do(put("more", policy("blue", actions=(SetDscp(10),), action=None, priority=7, to_group="db")))
     for held in linux_hosts:
         fabric.swap(held)
-    part = fabric.held["lx1"]["network/blue"]
+    part = fabric.all_of("lx1")
     assert {one.name for one in part.state.attachments} == before - {"if-lx1-db"}
     (problem,) = part.problems
     assert problem.subject == "port/lx1-db"

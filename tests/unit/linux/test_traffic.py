@@ -132,7 +132,7 @@ def test_broadcast_to_more_hosts_than_a_filter_has_room_for() -> None:
     assert places(world_of(fabric).send("h1", "tap1", packet)) == sorted(
         (f"h{n}", "") for n in hosts if n > 1
     )
-    filters = fabric.held["h1"]["network/blue"].state.filters
+    filters = fabric.all_of("h1").state.filters
     assert max(len(one.actions) for one in filters) <= 32, "what the kernel takes"
 
 

@@ -93,7 +93,7 @@ class Fleet:
     def channel(self, host):
         return self if host == "hv1" else None
 
-    def host_of_bridge(self, dpid):
+    def host_of(self, dpid):
         return "hv1" if dpid == 0xA else None
 
     def send_packet(self, packet):

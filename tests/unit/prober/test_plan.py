@@ -5,7 +5,7 @@ import pytest
 
 from controller.errors import Invalid, NotFound
 from controller.intent.intent import Intent
-from controller.intent.model import HostKind
+from controller.intent.model import PROBE_VNI, HostKind, OffloadChoice, direct_vni
 from controller.prober import plan
 from controller.prober.plan import Request, legs
 from tests.builders import after, bind, host, network, port, put, schema
@@ -70,6 +70,18 @@ def test_all_hosts_and_those_that_cannot_meet():
         ("hv3", "hv4"),
         ("hv4", "hv3"),
     }
+
+
+@pytest.mark.parametrize("choice", [OffloadChoice.ON, OffloadChoice.SKIP_HW, OffloadChoice.SKIP_SW])
+def test_probes_from_and_to_hosts_that_offload_have_a_vni_of_their_own(choice):
+    intent = after(fabric(), put("hv3", host("192.0.2.3", offload=choice)))
+    vnis = {
+        (one.source, one.destination): one.target.vni
+        for one in legs(intent, Request(network="blue", all_hosts=True))
+    }
+    assert {vni for pair, vni in vnis.items() if "hv3" in pair} == {PROBE_VNI}
+    assert {vni for pair, vni in vnis.items() if "hv3" not in pair} == {100}
+    assert direct_vni(1) > PROBE_VNI, "the VNI of a port"
 
 
 def test_hosts_without_open_vswitch_are_left_out():

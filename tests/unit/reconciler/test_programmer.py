@@ -184,7 +184,7 @@ def test_an_option_whose_slot_is_taken_is_left_out_by_name(rig: Rig) -> None:
     assert rig.bridge.flows, "what needs no option works"
     assert rig.programmer.refusal_of(rig.fabric.key(Kind.PORT, "web1")) == "SlotTaken"
     assert rig.programmer.refusal_of(rig.fabric.key(Kind.HOST, HOST)) == ""
-    assert bridge_programmed(rig.programmer).reason == "SlotTaken"
+    assert bridge_programmed(rig.programmer, restoring=False).reason == "SlotTaken"
     # A change that needs it is left out as well, and one that does not is made.
     rig.do(put("web3", port("blue", 3, "10.0.0.3")), bind("web3", "hv2"), put("red", network(200)))
     rig.channel.settle()
@@ -250,7 +250,7 @@ def test_a_bridge_without_meters_is_programmed_all_the_same(rig: Rig) -> None:
     rig.channel.settle()
     assert rig.programmer.phase is Phase.IDLE
     assert rig.bridge.flows.keys() == rig.fabric.compiler.desired(HOST).flows.keys()
-    condition = bridge_programmed(rig.programmer)
+    condition = bridge_programmed(rig.programmer, restoring=False)
     assert (condition.status, condition.reason) == (Truth.FALSE, "NotSupported")
     assert "OFPMMFC_INVALID_METER" in condition.message
     rig.do(put("web2", port("blue", 9)))
@@ -260,7 +260,7 @@ def test_a_bridge_without_meters_is_programmed_all_the_same(rig: Rig) -> None:
     rig.connect()
     rig.channel.settle()
     assert rig.in_sync
-    assert bridge_programmed(rig.programmer).status is Truth.TRUE
+    assert bridge_programmed(rig.programmer, restoring=False).status is Truth.TRUE
 
 
 def test_changes_fold_while_one_is_under_way(settled: Rig) -> None:
