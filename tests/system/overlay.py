@@ -27,6 +27,7 @@ from controller.intent.model import (
     OptionPolicySpec,
     OptionSchemaSpec,
     OptionValue,
+    Payload,
     PolicyAction,
     PolicySpec,
     PortSpec,
@@ -203,8 +204,11 @@ class Overlay:
     def expel(self, host: str) -> None:
         self.controller.delete(Kind.HOST, host)
 
-    def network(self, name: str, *, options: tuple[str, ...] = ()) -> str:
-        self.controller.put(Kind.NETWORK, name, NetworkSpec(vni=Vni(next(_vnis)), options=options))
+    def network(
+        self, name: str, *, options: tuple[str, ...] = (), payload: Payload = Payload.ETHERNET
+    ) -> str:
+        spec = NetworkSpec(vni=Vni(next(_vnis)), options=options, payload=payload)
+        self.controller.put(Kind.NETWORK, name, spec)
         self._ports[name] = []
         return name
 
