@@ -119,6 +119,7 @@ def start(folder: Path, *vport: str) -> Target:
     others = [ip_address(address) for address in OTHERS.values()]
     all_flows = (
         *pipeline_base.flows(),
+        *pipeline_base.oam_flows(),
         *tunnel.own_endpoint_flows(own),
         *tunnel.peer_flows(others),
         *option_firewall.flows(VNI, [tun_metadata(0, 4)]),
