@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all test_*.py there")
     parser.add_argument("-k", metavar="EXPRESSION", help="choose tests, as pytest does")
     parser.add_argument("--guest", action="store_true", help="boot a guest even where none is needed")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of one file")
+    parser.add_argument("--timeout", type=float, default=1200.0, metavar="SECONDS", help="of one file")
     asked = parser.parse_args(words)
     files = asked.files or sorted(_HERE.glob("test_*.py"))
     problem = "" if os.geteuid() == 0 and not asked.guest and not lacking() else lacking() or "asked for"
