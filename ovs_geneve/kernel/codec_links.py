@@ -132,7 +132,9 @@ def add_link(link: Link) -> Message:
 
 def change_link(link: Link, index: int) -> Message:
     """Encode what of a link can be changed as it stands."""
-    info = wire.nested(_LINKINFO, wire.text(_KIND, kind_name(link.kind)), *_data(link.kind, new=False))
+    data = _data(link.kind, new=False)
+    # Without data geneve refuses to be spoken of at all (geneve.c: geneve_validate).
+    info = wire.nested(_LINKINFO, wire.text(_KIND, kind_name(link.kind)), *data) if data else b""
     return Message(RTM_NEWLINK, _IFINFOMSG.pack(0, 0, index, 0, 0) + _common(link, rename=False) + info)
 
 
@@ -197,7 +199,9 @@ def _common(link: Link, *, rename: bool = True) -> bytes:
 def _data(kind: LinkKind, *, new: bool) -> tuple[bytes, ...]:
     match kind:
         case GeneveLink():
-            return (wire.nested(_DATA, *(_geneve(kind) if new else _changeable(kind, new=False))),)
+            fields = _geneve(kind) if new else _changeable(kind, new=False)
+            # An external device refuses even an empty change (geneve.c: geneve_changelink).
+            return (wire.nested(_DATA, *fields),) if fields else ()
         case BridgeLink():
             return (wire.nested(_DATA, *(_zero(number) for number in _BRIDGE_OFF)),)
         case VrfLink():

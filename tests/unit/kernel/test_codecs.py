@@ -128,6 +128,16 @@ def test_geneve_devices_come_back(kind: GeneveLink) -> None:
     assert (interface.name, interface.mtu, interface.mac) == ("og-geneve", 1400, "02:00:00:00:00:01")
 
 
+def test_no_change_of_an_external_device_says_anything_of_its_tunnels() -> None:
+    changes = {}
+    for kind in (GeneveLink(), GeneveLink(vni=78, remote="10.9.0.2")):
+        raw = codec_links.change_link(kernel_states.link("og-geneve", kind, mtu=1400), 7)
+        link = ifinfmsg(wire.packed(raw, 1, 0))
+        link.decode()
+        changes[kind.vni] = link.get_attr("IFLA_LINKINFO") is not None
+    assert changes == {None: False, 78: True}
+
+
 def test_pyroute2_reads_links_neighbours_and_routes_as_meant() -> None:
     link = ifinfmsg(wire.packed(codec_links.add_link(next(iter(kernel_states.fixed().links))), 1, 0))
     link.decode()
