@@ -132,6 +132,28 @@ def test_a_policy_on_an_option_is_kept_by_traffic_control(
     prove("and drops packets with another value", kept_out)
 
 
+def test_the_o_bit_is_why_what_arrives_stays_in_open_vswitch(
+    overlay: Overlay, ports: Ports, prove: Prove
+) -> None:
+    """ovs-vswitchd goes on with the setting it was started with, but its flows now drop OAM packets."""
+    source, target = ports
+    offload(overlay, None)
+    try:
+        assert overlay.ping(source, target.ipv4, count=4, wait=patient(1)) == 4
+        host = overlay.lab.host("hv1")
+        assert arriving(host, "ovs")
+        assert not arriving(host)
+        view = reported(overlay, "hv1")
+        (blue,) = view["networks"]
+        assert "oam-taken" not in codes(view)
+        assert "oam-bit" in codes(blue)
+        assert places(blue, "from-tunnel") == {"openvswitch"}
+        (why,) = [one for one in blue["reasons"] if one["code"] == "oam-bit"]
+        prove("where OAM packets are dropped, what arrives stays in openvswitch", why["message"])
+    finally:
+        offload(overlay, OffloadChoice.ON)
+
+
 def test_the_outer_df_bit_is_lost(overlay: Overlay, ports: Ports, prove: Prove) -> None:
     source, target = ports
     assert (
