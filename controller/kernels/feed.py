@@ -35,8 +35,9 @@ class Feed:
         return self._turn
 
     def open(self) -> None:
-        """Begin with another agent."""
+        """Begin with another agent; until it says so nobody knows what its kernel has, the host may have booted."""
         self._turn += 1
+        self._acknowledged = False
         self._dirty.clear()
         self._sent = self.generation
         self.is_open = True

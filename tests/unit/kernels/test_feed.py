@@ -48,3 +48,18 @@ def test_it_is_behind_until_the_generation_is_acknowledged():
     assert feed.behind_since == 7
     feed.acknowledge(2)
     assert not feed.is_behind(7)
+
+
+def test_what_one_agent_acknowledged_the_next_one_has_to_say_again():
+    feed = Feed()
+    feed.open()
+    feed.changed({"host"}, 5)
+    feed.acknowledge(feed.generation)
+    assert not feed.is_behind(5)
+    feed.end(feed.turn)
+    feed.open()
+    assert feed.is_behind(5)
+    assert feed.behind_since == 0
+    feed.acknowledge(feed.generation)
+    assert not feed.is_behind(5)
+    assert feed.behind_since is None
