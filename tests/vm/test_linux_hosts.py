@@ -65,7 +65,7 @@ class Fabric:
         self.overlay.controller.settle(*hosts, timeout=patient(30))
 
 
-@pytest.fixture(scope="module", params=[Underlay.IPV4, Underlay.IPV6], ids=str)
+@pytest.fixture(scope="module", params=[Underlay.IPV6], ids=str)  # over IPv4: test_mixed
 def fabric(request: pytest.FixtureRequest, make_overlay: Callable[..., Overlay]) -> Fabric:
     overlay = make_overlay(hosts=0, linux_hosts=2, underlay=request.param)
     overlay.schema(CONTEXT)
