@@ -11,7 +11,7 @@ part on each of that network's hosts, whatever else the network has.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from controller.compiler.dirty import ports_to_seat
 from controller.intent.intent import Intent
@@ -105,7 +105,7 @@ class LinuxCompiler:
         for part in {*self.parts(host), *parts_on(host, self._situation)}:
             yield host, part
 
-    def _compile(self, places: Iterable[Place]) -> HostChanges:
+    def _compile(self, places: Set[Place]) -> HostChanges:
         changed = defaultdict[str, dict[Part, LinuxPart | None]](dict)
         views = LinuxViews(self._situation)
         for host, part in places:

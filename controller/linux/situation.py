@@ -104,11 +104,6 @@ class LinuxSituation:
             return None
         return self.interfaces.get(host, _NO_INTERFACES).get(port.spec.interface_id or port.name)
 
-    def networks_at(self, host: str, interface: str) -> Iterable[str]:
-        """Return the networks of the ports of a host that have this interface: more than one port is a mistake."""
-        ports = self.ports_at(host).get(interface, ())
-        return {self.intent.ports[port].spec.network for port in ports}
-
     def ports_at(self, host: str) -> Mapping[str, Sequence[str]]:
         """Return the ports of a host by interface."""
         ports = defaultdict[str, list[str]](list)
