@@ -90,6 +90,8 @@ class Reconciler:
         self._mtus = Mtus()
         self.linux = LinuxHosts(binder, token, tunnel_port)
         self._restoring = Restoring(call_later, links.look_again)
+        self._leaving: dict[str, HostSpec] = {}
+        "Hosts that were taken out and may still drop our flows, as they were declared last."
         self.compiler = Compiler()
         self.programmers: dict[str, Programmer] = {}
         self._effects = Effects()
@@ -110,8 +112,7 @@ class Reconciler:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
         hosts = [one for one in changes if _is_of_bridge(one) and self._serves(one.name)]
         for change in hosts:
-            if change.new is not None and change.name not in self.programmers:
-                self.programmers[change.name] = self._programmer(change.name)
+            self._welcome(change)
         self._enqueue(pending, len(changes))
         for change in changes:
             if change.kind is Kind.CAPABILITY:
@@ -341,6 +342,19 @@ class Reconciler:
             self._tables[name] = table
             self.on_host(name)
 
+    def _welcome(self, change: Change) -> None:
+        """Have a programmer for a host that is declared; one that left as another bridge has nothing to do with it."""
+        if change.new is None:
+            return
+        left, spec = self._leaving.pop(change.name, None), change.new.spec
+        if change.old is not None and change.old.key != change.new.key:
+            left = cast("Object[HostSpec]", change.old).spec
+        if left is not None and isinstance(spec, HostSpec) and _place(left) != _place(spec):
+            self._forget(change.name)
+            self._links.release(change.name)
+        if change.name not in self.programmers:
+            self.programmers[change.name] = self._programmer(change.name)
+
     def _follow_host(self, change: Change) -> None:
         if change.new is not None and isinstance(change.new.spec, HostSpec):
             self._links.enrol(cast("Object[HostSpec]", change.new))
@@ -351,6 +365,8 @@ class Reconciler:
                 self._binder.report(change.name, frozenset(facts.ofports))
             return
         # Its flows go first, while it still listens to us; a host that does not answer is let go all the same.
+        if change.old is not None and isinstance(change.old.spec, HostSpec):
+            self._leaving[change.name] = change.old.spec
         self._binder.drop(change.name)
         wanted, released = self.compiler.tlv_maps_of(change.name)
         nothing = HostChange(tlv_maps=wanted, released=released, meters=frozenset())
@@ -366,6 +382,7 @@ class Reconciler:
     def _forget(self, name: str) -> None:
         """Forget what is known of a host, its bridge's channel excepted."""
         del self.programmers[name]
+        self._leaving.pop(name, None)
         self.bridges.assign(name, 0)
         self._reports.pop(name, None)
         self._tables.pop(name, None)
@@ -392,6 +409,11 @@ def _is_of_bridge(change: Change) -> bool:
     """Tell whether a change is one of a host with Open vSwitch."""
     specs = (None if held is None else held.spec for held in (change.old, change.new))
     return any(isinstance(spec, HostSpec) and spec.kind is HostKind.OVS for spec in specs)
+
+
+def _place(spec: HostSpec) -> tuple[str | None, str | None, str]:
+    """Return where a host's bridge is."""
+    return spec.ovsdb, spec.system_id, spec.bridge
 
 
 def _may_move(change: Change) -> bool:

@@ -286,6 +286,24 @@ def test_host_that_is_declared_again_soon(rig: Rig, settled: bool, batch: bool) 
     assert not rig.reconciler.programmers["hv1"].refusals.flows
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_host_that_is_declared_again_elsewhere(rig: Rig, batch: bool) -> None:
+    """The bridge that it left acknowledges nothing for it."""
+    commands = delete("host/hv1"), put("hv1", host("192.0.2.1", bridge="br-other"))
+    for step in [commands] if batch else [[command] for command in commands]:
+        rig.do(*step)
+    rig.settle()
+    assert rig.links.released == ["hv1"]
+    assert "hv1" in rig.links.enrolled
+    assert rig.condition(Kind.HOST, "hv1", "Programmed").status is Truth.FALSE
+    rig.fire()
+    rig.report("hv1", 3, web1=5)
+    rig.connect(3)
+    rig.settle()
+    assert rig.in_sync("hv1", 3)
+    assert rig.condition(Kind.HOST, "hv1", "Programmed").status is Truth.TRUE
+
+
 def test_restart_programs_what_is_stored(rig: Rig) -> None:
     again = Rig()
     again.intent = rig.intent
