@@ -5,7 +5,7 @@
     agent reports  ─► compiler (interfaces), binder (where ports are), conditions, `acknowledged`
 
 It has no loop of its own. For the reconciler it stands where other controllers do (`Peers`): it says who holds a host
-and whether that is behind.
+and whether that is behind. Several controllers need no leases for these hosts: whoever hears the agent serves it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from controller.errors import Conflict, NotFound
 from controller.intent.intent import Intent
 from controller.intent.model import CapabilitySpec, Change, HostKind, Kind, TunnelStyle
 from controller.kernels.feed import Feed
-from controller.kernels.report import AgentReport, HostKernel, KernelProblem, PartUpdate, Synced
+from controller.kernels.report import (
+    AgentReport,
+    HostKernel,
+    KernelProblem,
+    PartUpdate,
+    Synced,
+    problems_told,
+)
 from controller.linux.compile import HostChanges, LinuxCompiler
 from controller.linux.part import HOST_PART, Part, PartKind
 from ovs_geneve.vport import GENEVE_PORT
@@ -115,9 +122,17 @@ class LinuxHosts:
         feed = self._feeds.get(host)
         return feed is not None and feed.is_open
 
+    def heard(self) -> Mapping[str, str]:
+        """Return the hosts whose agents are connected here, each with what is wrong there, for other controllers."""
+        return {host: self.told_of(host) for host, feed in self._feeds.items() if feed.is_open}
+
+    def told_of(self, host: str) -> str:
+        """Return what is wrong on a host, for other controllers."""
+        return problems_told(self.problems(host))
+
     def holder_of(self, host: str) -> str | None:
-        """Return who carries out what a host should hold; None for one that is not Linux."""
-        return AGENT if host in self._feeds else None
+        """Return who carries out what a host should hold; None while its agent is not connected here."""
+        return AGENT if self.hears(host) else None
 
     def is_behind(self, host: str, revision: int) -> bool:
         """Tell whether a host may lack a change of this revision."""

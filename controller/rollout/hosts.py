@@ -43,7 +43,7 @@ class RolloutHosts:
         if programmer is not None:
             return _lacks(programmer, revision, object_key, option)
         if host in self.intent.linux_hosts:
-            return self._reconciler.linux.lacks(host, revision)
+            return self._reconciler.elsewhere.lacks(host, revision)
         if self.shared is None or self.shared.holder_of(host) is None:
             return "no controller serves it"
         if option is not None and self._is_taken(host, option):
