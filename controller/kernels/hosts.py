@@ -46,15 +46,17 @@ class Plugged(Protocol):
 
 
 class LinuxHosts:
-    """What is known of Linux hosts. Implements `controller.southbound.ports.Peers` for them."""
+    """What is known of Linux hosts, or of `only` one. Implements `controller.southbound.ports.Peers` for them."""
 
-    def __init__(self, plugged: Plugged, token: str, tunnel_port: int = GENEVE_PORT) -> None:
+    def __init__(
+        self, plugged: Plugged, token: str, tunnel_port: int = GENEVE_PORT, only: str | None = None
+    ) -> None:
         self._plugged = plugged
         self._token = token
         "Tells this run's generations from those of another."
         self._feeds: dict[str, Feed] = {}
         self._reports: dict[str, AgentReport] = {}
-        self.compiler = LinuxCompiler(tunnel_port)
+        self.compiler = LinuxCompiler(tunnel_port, only)
         self.on_progress: Callable[[], None] = _ignore
         "Called when an agent acknowledged something, came or went."
         self.on_host: Callable[[str], None] = _ignore_host
