@@ -50,7 +50,7 @@ from controller.rollout.runner import Rollouts
 from controller.rollout.telling import describe
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
-from controller.shares.sharing import progress, served_elsewhere, with_bridges
+from controller.shares.sharing import Handover, progress, served_elsewhere, with_bridges
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
@@ -325,7 +325,13 @@ def _connect(
     reconciler.linux.on_progress = agents_progressed
     reconciler.records_hosts = True
     if keeper is not None:
-        keeper.on_peers = peers_changed
+        handover = Handover(keeper.heard_by_others, reconciler.linux)
+
+        def told() -> None:
+            handover.look()
+            peers_changed()
+
+        keeper.on_peers = told
 
 
 async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:

@@ -105,6 +105,13 @@ class LinuxHosts:
             self._plugged.drop(host)
             self.on_progress()
 
+    def let_go(self, host: str) -> None:
+        """Send a host's agent away, if it is connected here: it is with another controller."""
+        if self.hears(host):
+            self._feeds[host].send_away()
+            self._plugged.drop(host)
+            self.on_progress()
+
     def report(self, host: str, report: AgentReport) -> None:
         """Take in what an agent tells. Raises NotFound, or Conflict for a host with Open vSwitch."""
         feed = self._feed_of(host)

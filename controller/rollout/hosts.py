@@ -51,10 +51,14 @@ class RolloutHosts:
         return "not acknowledged yet" if self.shared.is_behind(host, revision) else ""
 
     def is_ours(self, hosts: Iterable[str]) -> bool:
-        """Tell whether we act for these hosts together: we serve the first of them that anybody serves."""
+        """Tell whether we act for these hosts together: we serve the first of them that anybody serves.
+
+        Hosts without Open vSwitch do not count: whoever hears an agent may be that agent, which acts for nobody.
+        """
         if self.shared is None:
             return True
-        holders = (self.shared.holder_of(host) for host in sorted(hosts))
+        bridged = sorted(host for host in hosts if host not in self.intent.linux_hosts)
+        holders = (self.shared.holder_of(host) for host in bridged)
         first = next((holder for holder in holders if holder is not None), self.shared.name)
         return first == self.shared.name
 

@@ -171,6 +171,10 @@ class Keeper:
         """Return what is wrong on a host without Open vSwitch, as its holder tells it."""
         return self._roster.told_of(host)
 
+    def heard_by_others(self) -> frozenset[tuple[str, str]]:
+        """Return which other controller hears the agent of which host: pairs of host and controller."""
+        return self._roster.heard_by_others()
+
     def may_be_held(self, host: str) -> bool:
         """Tell whether some controller may serve a host: one does, or we have not heard of any yet."""
         return not self._has_heard or self.holder_of(host) is not None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from controller.shares.table import ControllerRow, LeaseRow
 
@@ -23,13 +23,12 @@ class Roster:
         row = self.leases.get(host)
         if row is not None:
             return row.lease.holder
-        # What we hear ourselves we know better than our row, which nobody writes while we are alone.
-        hearing = (
-            one.name
-            for one in self.controllers.values()
-            if host in one.progress.agents and one.name != self._me
-        )
+        hearing = (one.name for one in self._others() if host in one.progress.agents)
         return min(hearing, default=None)
+
+    def heard_by_others(self) -> frozenset[tuple[str, str]]:
+        """Return which other controller hears the agent of which host: pairs of host and controller."""
+        return frozenset((host, one.name) for one in self._others() for host in one.progress.agents)
 
     def is_behind(self, host: str, revision: int) -> bool:
         """Tell whether a host may lack a change of this revision, as far as its holder has told."""
@@ -40,3 +39,7 @@ class Roster:
         """Return what is wrong on a host, as whoever hears its agent tells; "" for nothing."""
         row = self.controllers.get(self.holder_of(host) or "")
         return "" if row is None else row.progress.agents.get(host, "")
+
+    def _others(self) -> Iterator[ControllerRow]:
+        # What we hear ourselves we know better than our row, which nobody writes while we are alone.
+        return (one for one in self.controllers.values() if one.name != self._me)

@@ -32,3 +32,19 @@ def progress(
 def served_elsewhere(keeper: Keeper, linux: LinuxHosts) -> Callable[[str], bool]:
     """Return what tells whether another controller serves a host, and would say what is plugged there."""
     return lambda host: host not in keeper.served and not linux.hears(host) and keeper.may_be_held(host)
+
+
+class Handover:
+    """Lets go of agents that went to another controller: a broken connection may look like a quiet one."""
+
+    def __init__(self, heard_by_others: Callable[[], frozenset[tuple[str, str]]], linux: LinuxHosts) -> None:
+        self._heard_by_others = heard_by_others
+        self._linux = linux
+        self._before = frozenset[tuple[str, str]]()
+
+    def look(self) -> None:
+        """Look at what other controllers tell: whoever says last that it hears an agent is right."""
+        now = self._heard_by_others()
+        for host in sorted({host for host, _ in now - self._before}):
+            self._linux.let_go(host)
+        self._before = now

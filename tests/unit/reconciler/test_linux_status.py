@@ -11,7 +11,7 @@ from controller.intent.model import Kind
 from controller.kernels.report import AgentReport, KernelProblem, PluggedInterface, problems_told
 from controller.reconciler.status import Truth
 from controller.rollout.hosts import RolloutHosts
-from tests.builders import bind, network, port, put
+from tests.builders import bind, host, network, port, put
 from tests.unit.linux.builders import linux
 from tests.unit.reconciler.test_reconciler import OtherControllers, Rig
 
@@ -167,3 +167,19 @@ def test_rollouts_wait_for_it_wherever_it_is_heard(rig: LinuxRig) -> None:
     assert sight.lacks("lx1", rig.intent.revision, 0, None) == "not acknowledged yet"
     peers.acknowledged = rig.intent.revision
     assert sight.lacks("lx1", rig.intent.revision, 0, None) == ""
+
+
+def test_who_hears_an_agent_does_not_act_for_its_network(rig: LinuxRig) -> None:
+    """It may be that agent itself, beside the store."""
+    rig.do(put("zz1", host("192.0.2.9")))
+    sight = RolloutHosts(rig.reconciler)
+
+    class Others(OtherControllers):
+        name = "me"
+
+        def holder_of(self, name: str) -> str | None:
+            return {"zz1": "me", "lx1": "agent-lx1"}[name]
+
+    sight.shared = Others()
+    assert sight.is_ours(("lx1", "zz1"))
+    assert sight.is_ours(("lx1",))
