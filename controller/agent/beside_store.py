@@ -88,8 +88,8 @@ class BesideStore:
         return hosts
 
     def _keeper(self, name: str, service: IntentService, hosts: LinuxHosts) -> Keeper:
-        # Dedicated to a host that has no lease, it takes none.
-        only = frozenset({self._host})
+        # It takes no lease, not even of a host of this name that has Open vSwitch: no host can have this one.
+        only = frozenset({f"kernel/{self._host}"})
         keeper = Keeper(self._remote, DATABASE, name, _serve_nothing, dedicated=only, tls=self._tls)
         keeper.progress = lambda: progress(service.intent.revision, frozenset(), {}, hosts)
         return keeper

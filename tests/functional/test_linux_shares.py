@@ -292,6 +292,7 @@ def test_a_host_that_an_agent_is_not_for(world: World, folder: Path) -> None:
     central.put(
         "hosts/hv1", {"kind": "ovs", "endpoints": [{"address": "192.0.2.9"}], "ovsdb": "tcp:127.0.0.1:1"}
     )
+    until(lambda: world.holders() == {"hv1": central.name}, "its controller serves it")
     fleet = SimulatedFleet(folder, ("hv1",), lambda host: StoreSource(BesideStore(world.store, host), host))
     try:
         fleet.start("hv1")
@@ -303,7 +304,7 @@ def test_a_host_that_an_agent_is_not_for(world: World, folder: Path) -> None:
         assert "run no agent beside Open vSwitch" in str(error)
     finally:
         fleet.close()
-    until(lambda: world.holders() == {"hv1": central.name}, "its controller serves it")
+    assert world.holders() == {"hv1": central.name}, "its controller goes on"
 
 
 def test_a_store_over_tls(world: World, folder: Path, agents: Agents) -> None:
