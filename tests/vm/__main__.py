@@ -16,8 +16,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.vm.debian import Unavailable
 from tests.vm.facts import Book, Fact
-from tests.vm.guest.packages import GuestError, prepare
+from tests.vm.guest.packages import prepare
 from tests.vm.guest.run import Task, run
 from tests.vm.modules import lacking
 
@@ -58,7 +59,7 @@ def main(words: list[str]) -> int:
         outcomes = [
             _run(asked, file, number, len(files), bool(problem)) for number, file in enumerate(files, 1)
         ]
-    except GuestError as error:
+    except Unavailable as error:
         print(f"No guest: {error}", file=sys.stderr)
         return 1
     print(report(outcomes))
