@@ -47,6 +47,13 @@ class Task:
     memory: str = "2G"
 
 
+def make_ready() -> None:
+    """Have all that guests share, so that several may be run at once. Raises Unavailable."""
+    kernel = prepare()
+    _accel(kernel)
+    initramfs(kernel)
+
+
 def run(task: Task, output: IO[bytes] | None = None, errors: IO[bytes] | None = None) -> int:
     """Boot, run, end the guest; return the exit code, TIMED_OUT when it took too long. Raises Unavailable."""
     kernel = prepare()
