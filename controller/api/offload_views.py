@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from controller.api.offload_schema import (
     FamilyView,
+    FilterCountView,
     HostNetworkView,
     HostOffloadView,
     NetworkOffloadView,
@@ -27,7 +28,7 @@ from controller.southbound.ports import HostReport, OffloadState
 from ovs_geneve.offload.families import SOFTWARE, Family, families, family_of
 from ovs_geneve.offload.nic import Nic, standing_in_the_way
 from ovs_geneve.offload.placement import REASONS, Place
-from ovs_geneve.offload.sight import FlowCount, HostSight
+from ovs_geneve.offload.sight import FilterCount, FlowCount, HostSight
 from ovs_geneve.offload.verdict import (
     NetworkUse,
     Reason,
@@ -120,6 +121,7 @@ def _host(
         datapath=report.datapath,
         reasons=_reasons((*reasons, oam_taken()) if spec.takes_oam else reasons),
         nics=[_nic(nic, is_uplink=nic.device in uplinks) for nic in nics],
+        filters=[] if sight is None else _filters(sight, ""),
         networks=[
             _on_host(
                 network, replace(use, oam=drops_oam), reasons, sight, intent.networks[network].spec.vni or 0
@@ -151,7 +153,8 @@ def _on_host(
         receiving=verdict_of(receives).value,
         reasons=_reasons((*sends, *receives, *_kept(flows, own))),
         live=_live(flows),
-        seen=_seen(flows, sight is not None),
+        filters=[] if sight is None else _filters(sight, network),
+        seen=_seen(_taken(flows, () if sight is None else sight.filters, network)),
     )
 
 
@@ -215,11 +218,30 @@ def _live(flows: Iterable[FlowCount]) -> list[PlaceCountView]:
     ]
 
 
-def _seen(flows: tuple[FlowCount, ...], is_seen: bool) -> Seen:
-    if not is_seen or not flows:
-        return "not-seen"
-    inside = [flow.place in (Place.HARDWARE, Place.PARTIAL) for flow in flows]
-    return "all" if all(inside) else "some" if any(inside) else "none"
+def _filters(sight: HostSight, network: str) -> list[FilterCountView]:
+    return [
+        FilterCountView(
+            device=one.device,
+            direction="egress" if one.egress else "ingress",
+            filters=one.filters,
+            in_hardware=one.in_hardware,
+        )
+        for one in sight.filters
+        if one.network == network
+    ]
+
+
+def _taken(flows: Iterable[FlowCount], filters: Iterable[FilterCount], network: str) -> Iterator[bool]:
+    """Yield, of megaflows and of filters, whether a NIC has all that are alike, and whether it has any."""
+    yield from (flow.place in (Place.HARDWARE, Place.PARTIAL) for flow in flows)
+    for one in filters:
+        if one.network == network:
+            yield from {one.in_hardware > 0, one.in_hardware == one.filters}
+
+
+def _seen(taken: Iterable[bool]) -> Seen:
+    found = frozenset(taken)
+    return "not-seen" if not found else "some" if len(found) > 1 else "all" if True in found else "none"
 
 
 def _nic(nic: Nic, *, is_uplink: bool) -> NicView:

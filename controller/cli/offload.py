@@ -63,7 +63,7 @@ def _show(found: View) -> None:
     )
     _table(
         "Networks on hosts",
-        ("HOST", "NETWORK", "SENT", "ARRIVING", "IN A NIC", "MEGAFLOWS"),
+        ("HOST", "NETWORK", "SENT", "ARRIVING", "IN A NIC", "MEGAFLOWS, FILTERS"),
         (_live_row(host, one) for host in found["hosts"] for one in host["networks"]),
     )
     _table("Why", ("WHERE", "WHAT", "CHANGE"), _reason_rows(found))
@@ -85,8 +85,12 @@ def _host_row(host: View) -> tuple[str, ...]:
 
 
 def _live_row(host: View, one: View) -> tuple[str | Text, ...]:
-    flows = ", ".join(f"{each['way']}: {each['flows']} {each['place']}" for each in one["live"])
-    told = host["note"] or flows or "none now"
+    flows = [f"{each['way']}: {each['flows']} {each['place']}" for each in one["live"]]
+    filters = [
+        f"{each['device']} {each['direction']}: {each['in_hardware']} of {each['filters']} filters in a NIC"
+        for each in one["filters"]
+    ]
+    told = host["note"] or ", ".join((*flows, *filters)) or "none now"
     stands_in = any("stand-in" in nic["label"] for nic in host["nics"] if nic["role"] == "uplink")
     seen = f"{one['seen']} (stand-in)" if stands_in and one["seen"] in ("all", "some") else one["seen"]
     return host["host"], one["network"], _word(one["sending"]), _word(one["receiving"]), seen, told

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linux hosts in the offload report: what their agents told."""
+
+import pytest
+
+from controller.intent.commands import Bind
+from controller.offload.live import EveryEyes
+
+LINUX = {"kind": "linux", "endpoints": [{"address": "192.0.2.21"}], "underlay_mtu": 1600}
+
+UPLINK = {
+    "name": "u1",
+    "driver": "mlx5_core",
+    "features": [{"name": "hw-tc-offload", "active": True, "fixed": False}],
+    "tunnel_ports": [{"port": 6081, "kind": "geneve"}],
+}
+
+
+def filters(device, part, number, in_hardware, *, egress=False):
+    return {
+        "device": device,
+        "egress": egress,
+        "part": part,
+        "filters": number,
+        "in_hardware": in_hardware,
+    }
+
+
+SIGHT = {
+    "uplinks": [UPLINK],
+    "filters": [
+        filters("og-geneve", "host", 5, 0),
+        filters("og-geneve", "network/blue", 3, 0),
+        filters("og-t000064", "network/blue", 4, 0, egress=True),
+    ],
+}
+
+
+@pytest.fixture
+async def agent(topology, backend):
+    """web1, of blue, is on lx1, whose agent is there; a function has it tell what it sees."""
+    backend.eyes = EveryEyes(backend.eyes, backend.linux)
+    await topology.put("/v1/hosts/lx1", json=LINUX)
+    backend.linux.follow("lx1")
+    await backend.submit(Bind(port="web1", host="lx1"))
+
+    async def tell(sight):
+        report = {"interfaces": [{"interface_id": "web1", "name": "tap1"}], "kernel": "6.1", "sight": sight}
+        answer = await topology.post("/v1/hosts/lx1/report", json=report)
+        assert answer.status_code == 204, answer.text
+
+    return tell
+
+
+async def reported(client, host="lx1"):
+    answer = await client.get("/v1/reports/offload", params={"host": host})
+    assert answer.status_code == 200, answer.text
+    (one,) = answer.json()["hosts"]
+    return one
+
+
+async def test_what_an_agent_tells_is_shown(topology, agent):
+    await agent(SIGHT)
+    host = await reported(topology)
+    assert (host["seen"], host["note"], host["problems"]) == (True, "", [])
+    (nic,) = host["nics"]
+    assert (nic["device"], nic["role"], nic["family"]) == ("u1", "uplink", "mlx5")
+    assert nic["features"] == {"hw-tc-offload": "on"}
+    assert nic["tunnel_ports"] == [{"port": 6081, "kind": "geneve"}]
+    assert host["filters"] == [
+        {"device": "og-geneve", "direction": "ingress", "filters": 5, "in_hardware": 0}
+    ]
+    (blue,) = host["networks"]
+    assert blue["filters"] == [
+        {"device": "og-geneve", "direction": "ingress", "filters": 3, "in_hardware": 0},
+        {"device": "og-t000064", "direction": "egress", "filters": 4, "in_hardware": 0},
+    ]
+    assert (blue["seen"], blue["live"]) == ("none", [])
+
+
+@pytest.mark.parametrize(
+    ("in_hardware", "seen"), [((3, 4), "all"), ((3, 0), "some"), ((1, 0), "some"), ((0, 0), "none")]
+)
+async def test_how_many_filters_a_nic_has(topology, agent, in_hardware, seen):
+    arriving, sent = in_hardware
+    told = [
+        filters("og-geneve", "host", 5, 5),
+        filters("og-geneve", "network/blue", 3, arriving),
+        filters("og-t000064", "network/blue", 4, sent, egress=True),
+    ]
+    await agent(SIGHT | {"filters": told})
+    (blue,) = (await reported(topology))["networks"]
+    assert blue["seen"] == seen
+
+
+async def test_what_the_agent_could_not_see_is_said(topology, agent):
+    problem = "no device has 192.0.2.21, an endpoint of this host: its NIC is not known"
+    await agent({"problems": [problem]})
+    host = await reported(topology)
+    assert (host["seen"], host["problems"], host["nics"]) == (True, [problem], [])
+
+
+async def test_nothing_is_seen_without_an_agent_and_of_one_that_went(topology, agent, backend):
+    host = await reported(topology)
+    assert (host["seen"], host["note"]) == (False, "not seen: run the agent there")
+    await agent(SIGHT)
+    assert (await reported(topology))["seen"]
+    feed = backend.linux.follow("lx1")
+    backend.linux.left("lx1", feed, feed.turn)
+    assert not (await reported(topology))["seen"]
+    await agent(None)
+    assert not (await reported(topology))["seen"]
+
+
+@pytest.mark.parametrize(
+    ("sight", "pointer"),
+    [
+        ({"more": 1}, "/sight/more"),
+        ({"filters": [filters("og-geneve", "host", 0, 0)]}, "/sight/filters/0/filters"),
+        ({"uplinks": [UPLINK | {"name": ""}]}, "/sight/uplinks/0/name"),
+        ({"uplinks": [UPLINK | {"tunnel_ports": [{"port": 70000, "kind": "geneve"}]}]}, None),
+    ],
+)
+async def test_reports_are_refused_clearly(topology, agent, sight, pointer):
+    report = {"interfaces": [], "kernel": "6.1", "sight": sight}
+    answer = await topology.post("/v1/hosts/lx1/report", json=report)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (400, "/problems/document-invalid")
+    if pointer is not None:
+        assert problem["pointer"] == pointer
