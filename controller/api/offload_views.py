@@ -119,7 +119,7 @@ def _host(
         configured=None if state is None else str(state.configured),
         running=None if state is None or state.running is None else str(state.running),
         datapath=report.datapath,
-        reasons=_reasons((*reasons, oam_taken()) if spec.takes_oam else reasons),
+        reasons=_reasons((*reasons, *_notes(state), *((oam_taken(),) if spec.takes_oam else ()))),
         nics=[_nic(nic, is_uplink=nic.device in uplinks) for nic in nics],
         filters=[] if sight is None else _filters(sight, ""),
         networks=[
@@ -176,6 +176,17 @@ def _of_state(state: OffloadState | None) -> tuple[Reason, ...]:
         message = "tc-policy is skip_hw: no NIC is asked"
         return (Reason(code="skip-hw", verdict=Verdict.NO, message=message, change='"offload": "on"'),)
     return ()
+
+
+def _notes(state: OffloadState | None) -> tuple[Reason, ...]:
+    does = None if state is None else state.running or state.configured
+    if does is None or not does.enabled or does.policy != "skip_sw":
+        return ()
+    message = (
+        "tc-policy is skip_sw: what a NIC refuses is in no rule of traffic control, it stays in Open vSwitch"
+    )
+    change = '"offload": "on" leaves it to traffic control in software'
+    return (Reason(code="skip-sw", verdict=Verdict.YES, message=message, change=change),)
 
 
 def _of_datapath(datapath: str) -> tuple[Reason, ...]:

@@ -48,6 +48,7 @@ class Family:
     udp_port: Limit[int] | None = None
     oam: Limit[bool] | None = None
     conntrack: Limit[bool] | None = None
+    conntrack_state: Limit[bool] | None = None
     mirror: Limit[bool] | None = None
     dscp: Limit[bool] | None = None
 

@@ -91,12 +91,13 @@ def verdict_of(reasons: Iterable[Reason]) -> Verdict:
 
 def sending(family: Family, use: NetworkUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets that hosts send."""
-    return (*_sets(family, use), *_port(family, use), *_features(family, use))
+    return (*_sets(family, use), *_port(family, use), *_features(family, use, ()))
 
 
 def receiving(family: Family, use: NetworkUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets that arrive."""
-    return (*_compares(family, use), *_port(family, use), *_features(family, use))
+    asked = ("conntrack_state",) if Feature.CONNTRACK in use.features else ()
+    return (*_compares(family, use), *_port(family, use), *_features(family, use, asked))
 
 
 def of_option(family: Family, option: OptionUse) -> tuple[Reason, ...]:
@@ -206,33 +207,40 @@ def _port(family: Family, use: NetworkUse) -> Iterator[Reason]:
         yield _no("udp-port", limit, f"run the controller with --tunnel-port {limit.value}")
 
 
-def _features(family: Family, use: NetworkUse) -> Iterator[Reason]:
-    for feature in sorted(use.features):
-        change = _CHANGE[feature]
-        if feature is Feature.QUEUE:
+def _features(family: Family, use: NetworkUse, asked: Sequence[str]) -> Iterator[Reason]:
+    """Say what keeps a family from what policies ask for; `asked` is for packets of this direction alone."""
+    for name in (*sorted(use.features), *asked):
+        change = _CHANGE[name]
+        if name == Feature.QUEUE:
             message = "Open vSwitch puts no queue into rules of traffic control"
             source = f"{_OVS_TC}: set_flower_map has no skb_priority"
             yield Reason(code="queue", verdict=Verdict.NO, message=message, change=change, source=source)
             continue
-        # Nothing reaches a driver that traffic control does not hold.
-        software: Limit[bool] | None = getattr(families()[SOFTWARE], feature.value)
-        own: Limit[bool] | None = getattr(family, feature.value)
-        limit = own if software is None or software.value else software
-        yield from _can(
-            feature.value, limit, f"whether {family.title} takes rules with {_SAID[feature]}", change
-        )
+        what = f"whether {family.title} takes rules with {_SAID[name]}"
+        yield from _can(name.replace("_", "-"), _limit_of(family, name), what, change)
+
+
+def _limit_of(family: Family, name: str) -> Limit[bool] | None:
+    own: Limit[bool] | None = getattr(family, name)
+    software: Limit[bool] | None = getattr(families()[SOFTWARE], name)
+    if own is not None and own.value is False:
+        return own
+    # Nothing reaches a driver that traffic control does not hold.
+    return own if software is None or software.value else software
 
 
 _SAID = {
-    Feature.CONNTRACK: "connection tracking of packets from tunnels",
-    Feature.MIRROR: "copies",
-    Feature.DSCP: "DSCP written",
+    "conntrack": "connection tracking",
+    "conntrack_state": "what conntrack said of a packet",
+    "mirror": "copies",
+    "dscp": "DSCP written",
 }
 _CHANGE = {
-    Feature.CONNTRACK: "make the policies of this network stateless",
-    Feature.MIRROR: "leave mirror out of the policies of this network",
-    Feature.QUEUE: "leave set_queue out of the policies of this network",
-    Feature.DSCP: "leave set_dscp out of the policies of this network",
+    "conntrack": "make the policies of this network stateless",
+    "conntrack_state": "make the policies of this network stateless, or run a kernel with CONFIG_NET_TC_SKB_EXT",
+    "mirror": "leave mirror out of the policies of this network",
+    "queue": "leave set_queue out of the policies of this network",
+    "dscp": "leave set_dscp out of the policies of this network",
 }
 
 
