@@ -24,6 +24,7 @@ from controller.api.offload_schema import (
 from controller.intent.intent import Intent
 from controller.intent.model import HostKind
 from controller.intent.offload_use import network_use
+from controller.reconciler.status import RESTART
 from controller.southbound.ports import HostReport, OffloadState
 from ovs_geneve.offload.families import SOFTWARE, Family, families, family_of
 from ovs_geneve.offload.nic import Nic, standing_in_the_way
@@ -178,15 +179,21 @@ def _of_state(state: OffloadState | None) -> tuple[Reason, ...]:
     return ()
 
 
-def _notes(state: OffloadState | None) -> tuple[Reason, ...]:
-    does = None if state is None else state.running or state.configured
-    if does is None or not does.enabled or does.policy != "skip_sw":
-        return ()
-    message = (
-        "tc-policy is skip_sw: what a NIC refuses is in no rule of traffic control, it stays in Open vSwitch"
-    )
-    change = '"offload": "on" leaves it to traffic control in software'
-    return (Reason(code="skip-sw", verdict=Verdict.YES, message=message, change=change),)
+def _notes(state: OffloadState | None) -> Iterator[Reason]:
+    """Say what is no reason for or against, and worth knowing."""
+    if state is None:
+        return
+    if state.running not in (None, state.configured):
+        message = (
+            f"{state.configured} is set, ovs-vswitchd goes on with {state.running} until it is restarted"
+        )
+        yield Reason(code="needs-restart", verdict=Verdict.YES, message=message, change=RESTART)
+    if (state.running or state.configured).policy == "skip_sw":
+        message = (
+            "tc-policy is skip_sw: what a NIC refuses is not in traffic control, it stays in Open vSwitch"
+        )
+        change = '"offload": "on" leaves it to traffic control in software'
+        yield Reason(code="skip-sw", verdict=Verdict.YES, message=message, change=change)
 
 
 def _of_datapath(datapath: str) -> tuple[Reason, ...]:
