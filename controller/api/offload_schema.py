@@ -48,7 +48,10 @@ class NetworkOffloadView(Struct, kw_only=True):
     network: str
     options: list[str]
     features: Annotated[list[str], Meta(description="What its policies ask for besides forwarding.")]
-    families: list[FamilyView]
+    families: Annotated[list[FamilyView], Meta(description="On hosts with Open vSwitch.")]
+    linux: Annotated[
+        list[FamilyView], Meta(description="On hosts without; empty where none has a port of this network.")
+    ]
     caveats: list[ReasonView]
 
 

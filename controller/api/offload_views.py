@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from controller.api.offload_rules import Rules, with_ovs, without_ovs
 from controller.api.offload_schema import (
     FamilyView,
     FilterCountView,
@@ -22,8 +23,8 @@ from controller.api.offload_schema import (
     TunnelPortView,
 )
 from controller.intent.intent import Intent
-from controller.intent.model import HostKind
-from controller.intent.offload_use import network_use
+from controller.intent.model import HostKind, TunnelStyle
+from controller.intent.offload_use import forwarding, linux_use, network_use
 from controller.reconciler.status import RESTART
 from controller.southbound.ports import HostReport, OffloadState
 from ovs_geneve.offload.families import SOFTWARE, Family, families, family_of
@@ -36,9 +37,6 @@ from ovs_geneve.offload.verdict import (
     Verdict,
     caveats,
     oam_taken,
-    of_option,
-    receiving,
-    sending,
     verdict_of,
 )
 
@@ -59,8 +57,11 @@ def report_view(
     uses = {name: network_use(intent, name, tunnel_port) for name in sorted(networks)}
     return OffloadReportView(
         revision=intent.revision,
-        hosts=[_host(intent, name, reports[name], sights.get(name), uses) for name in sorted(reports)],
-        networks=[_network(name, use) for name, use in uses.items()],
+        hosts=[
+            _host(intent, name, reports[name], sights.get(name), uses, tunnel_port)
+            for name in sorted(reports)
+        ],
+        networks=[_network(intent, name, use, tunnel_port) for name, use in uses.items()],
     )
 
 
@@ -74,18 +75,36 @@ def label_of(nic: Nic) -> str:
     return f"no NIC that is known ({nic.driver or 'no driver'}): no hardware figure"
 
 
-def _network(name: str, use: NetworkUse) -> NetworkOffloadView:
+def _network(intent: Intent, name: str, use: NetworkUse, tunnel_port: int) -> NetworkOffloadView:
+    linux = list[Rules]()
+    if any(name in _networks_on(intent, host) for host in intent.linux_hosts):
+        by = forwarding(TunnelStyle.METADATA, intent.networks[name].spec)
+        linux = [without_ovs(linux_use(intent, name, tunnel_port), by)]
     return NetworkOffloadView(
         network=name,
         options=[option.name for option in use.options],
         features=sorted(use.features),
-        families=[_family(family, use) for family in families().values()],
+        families=[_family(family, with_ovs(use)) for family in families().values()],
+        linux=[_family(family, rules) for rules in linux for family in families().values()],
         caveats=_reasons(caveats(use)),
     )
 
 
-def _family(family: Family, use: NetworkUse) -> FamilyView:
-    sends, receives = sending(family, use), receiving(family, use)
+def _rules(intent: Intent, host: str, network: str, use: NetworkUse, tunnel_port: int) -> Rules:
+    spec = intent.hosts[host].spec
+    if spec.kind is HostKind.LINUX:
+        by = forwarding(spec.tunnels, intent.networks[network].spec)
+        return without_ovs(linux_use(intent, network, tunnel_port), by)
+    # Hosts that drop OAM packets do that first (docs/pipeline.md), so that every megaflow of theirs compares the O bit.
+    return with_ovs(replace(use, oam=not spec.takes_oam))
+
+
+def _networks_on(intent: Intent, host: str) -> frozenset[str]:
+    return frozenset(intent.ports[port].spec.network for port in intent.ports_on(host))
+
+
+def _family(family: Family, rules: Rules) -> FamilyView:
+    sends, receives = rules.sending(family, rules.use), rules.receiving(family, rules.use)
     return FamilyView(
         family=family.name,
         title=family.title,
@@ -95,23 +114,26 @@ def _family(family: Family, use: NetworkUse) -> FamilyView:
         reasons=_reasons((*sends, *receives)),
         options=[
             OptionVerdictView(option=option.name, verdict=verdict_of(found).value, reasons=_reasons(found))
-            for option in use.options
-            for found in [of_option(family, option)]
+            for option in rules.use.options
+            for found in [rules.of_option(family, option)]
         ],
     )
 
 
 def _host(
-    intent: Intent, name: str, report: HostReport, sight: HostSight | None, uses: Mapping[str, NetworkUse]
+    intent: Intent,
+    name: str,
+    report: HostReport,
+    sight: HostSight | None,
+    uses: Mapping[str, NetworkUse],
+    tunnel_port: int,
 ) -> HostOffloadView:
     spec = intent.hosts[name].spec
     state = report.offload
-    reasons = (*_of_kind(spec.kind), *_of_state(state), *_of_datapath(report.datapath))
+    reasons = (*_of_state(state), *_of_datapath(report.datapath))
     nics = () if sight is None else (*sight.uplinks, *sight.ports)
     uplinks = frozenset() if sight is None else frozenset(nic.device for nic in sight.uplinks)
-    # Hosts that drop OAM packets do that first (docs/pipeline.md), so that every megaflow of theirs compares the O bit.
-    drops_oam = spec.kind is HostKind.OVS and not spec.takes_oam
-    there = {intent.ports[port].spec.network for port in intent.ports_on(name)}
+    there = _networks_on(intent, name)
     return HostOffloadView(
         host=name,
         seen=sight is not None,
@@ -119,13 +141,17 @@ def _host(
         declared=None if spec.offload is None else spec.offload.value,
         configured=None if state is None else str(state.configured),
         running=None if state is None or state.running is None else str(state.running),
-        datapath=report.datapath,
+        datapath=spec.kind.value if spec.kind is HostKind.LINUX else report.datapath,
         reasons=_reasons((*reasons, *_notes(state), *((oam_taken(),) if spec.takes_oam else ()))),
         nics=[_nic(nic, is_uplink=nic.device in uplinks) for nic in nics],
         filters=[] if sight is None else _filters(sight, ""),
         networks=[
             _on_host(
-                network, replace(use, oam=drops_oam), reasons, sight, intent.networks[network].spec.vni or 0
+                network,
+                _rules(intent, name, network, use, tunnel_port),
+                reasons,
+                sight,
+                intent.networks[network].spec.vni or 0,
             )
             for network, use in uses.items()
             if network in there
@@ -136,7 +162,7 @@ def _host(
 
 
 def _on_host(
-    network: str, use: NetworkUse, of_host: tuple[Reason, ...], sight: HostSight | None, vni: int
+    network: str, rules: Rules, of_host: tuple[Reason, ...], sight: HostSight | None, vni: int
 ) -> HostNetworkView:
     flows = () if sight is None else tuple(flow for flow in sight.flows if vni in flow.vnis)
     uplinks = () if sight is None else sight.uplinks
@@ -146,8 +172,10 @@ def _on_host(
     if not known or len(known) < len(found):
         own = (*own, _no_family(uplinks))
     judged = known or [families()[SOFTWARE]]  # no NIC is offered what traffic control does not hold
-    sends = (*own, *(reason for family in judged for reason in sending(family, use)))
-    receives = (*own, *(reason for family in judged for reason in receiving(family, use)))
+    sent = (reason for family in judged for reason in rules.sending(family, rules.use))
+    received = (reason for family in judged for reason in rules.receiving(family, rules.use))
+    sends = (*own, *rules.never_sent, *sent)
+    receives = (*own, *rules.never_received, *received)
     return HostNetworkView(
         network=network,
         sending=verdict_of(sends).value,
@@ -157,13 +185,6 @@ def _on_host(
         filters=[] if sight is None else _filters(sight, network),
         seen=_seen(_taken(flows, () if sight is None else sight.filters, network)),
     )
-
-
-def _of_kind(kind: HostKind) -> tuple[Reason, ...]:
-    if kind is HostKind.OVS:
-        return ()
-    message = "without Open vSwitch its kernel's own filters forward; their state in NICs is not reported"
-    return (Reason(code="host-linux", verdict=Verdict.UNKNOWN, message=message),)
 
 
 def _of_state(state: OffloadState | None) -> tuple[Reason, ...]:

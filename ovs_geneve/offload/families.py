@@ -51,6 +51,7 @@ class Family:
     conntrack_state: Limit[bool] | None = None
     mirror: Limit[bool] | None = None
     dscp: Limit[bool] | None = None
+    into_bridge: Limit[bool] | None = None
 
     @property
     def limits(self) -> Mapping[str, Limit[bool] | Limit[int]]:

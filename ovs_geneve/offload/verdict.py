@@ -91,19 +91,19 @@ def verdict_of(reasons: Iterable[Reason]) -> Verdict:
 
 def sending(family: Family, use: NetworkUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets that hosts send."""
-    return (*_sets(family, use), *_port(family, use), *_features(family, use, ()))
+    return (*sets(family, use), *ports(family, use), *_features(family, use, ()))
 
 
 def receiving(family: Family, use: NetworkUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets that arrive."""
     asked = ("conntrack_state",) if Feature.CONNTRACK in use.features else ()
-    return (*_compares(family, use), *_port(family, use), *_features(family, use, asked))
+    return (*compares(family, use), *ports(family, use), *_features(family, use, asked))
 
 
 def of_option(family: Family, option: OptionUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets with one option alone, either way."""
     use = NetworkUse(options=(option,))
-    return tuple({reason.code: reason for reason in (*_sets(family, use), *_compares(family, use))}.values())
+    return tuple({reason.code: reason for reason in (*sets(family, use), *compares(family, use))}.values())
 
 
 def oam_taken() -> Reason:
@@ -134,26 +134,28 @@ def caveats(use: NetworkUse) -> tuple[Reason, ...]:
     )
 
 
-def _sets(family: Family, use: NetworkUse) -> Iterator[Reason]:
+def sets(family: Family, use: NetworkUse) -> Iterator[Reason]:
+    """Say what keeps a family from putting options on packets."""
     what = f"whether {family.title} puts packets into GENEVE tunnels"
     change = "send from hosts with another NIC, or leave it to processors"
-    yield from _can("no-encapsulation", family.sets_options, what, change)
+    yield from can("no-encapsulation", family.sets_options, what, change)
     header = family.set_header
     each = 0 if header is None else header.value or 0
     total = sum(each + option.length for option in use.options)
     yield from _at_most("options-too-long", family.set_bytes, total, "declare fewer or shorter options")
 
 
-def _compares(family: Family, use: NetworkUse) -> Iterator[Reason]:
+def compares(family: Family, use: NetworkUse) -> Iterator[Reason]:
+    """Say what keeps a family from comparing what packets from tunnels carry."""
     what = f"whether {family.title} takes packets from GENEVE tunnels"
-    cannot = tuple(_can("no-geneve", family.geneve, what, ""))
+    cannot = tuple(can("no-geneve", family.geneve, what, ""))
     yield from cannot
     if verdict_of(cannot) is Verdict.NO:
         return
     if use.oam:
         what = f"whether {family.title} compares the O bit"
         change = '"offload": "on": the host then compares the bit no more, and drops no OAM packets'
-        yield from _can("oam-bit", family.oam, what, change)
+        yield from can("oam-bit", family.oam, what, change)
     if not use.options:
         return
     most = family.matches
@@ -201,7 +203,8 @@ def _compares_option(family: Family, option: OptionUse) -> Iterator[Reason]:
         yield _no("not-read", zero, change, option.name)
 
 
-def _port(family: Family, use: NetworkUse) -> Iterator[Reason]:
+def ports(family: Family, use: NetworkUse) -> Iterator[Reason]:
+    """Say that a family takes tunnels on another UDP port only."""
     limit = family.udp_port
     if limit is not None and use.udp_port != limit.value:
         yield _no("udp-port", limit, f"run the controller with --tunnel-port {limit.value}")
@@ -217,7 +220,7 @@ def _features(family: Family, use: NetworkUse, asked: Sequence[str]) -> Iterator
             yield Reason(code="queue", verdict=Verdict.NO, message=message, change=change, source=source)
             continue
         what = f"whether {family.title} takes rules with {_SAID[name]}"
-        yield from _can(name.replace("_", "-"), _limit_of(family, name), what, change)
+        yield from can(name.replace("_", "-"), _limit_of(family, name), what, change)
 
 
 def _limit_of(family: Family, name: str) -> Limit[bool] | None:
@@ -244,7 +247,8 @@ _CHANGE = {
 }
 
 
-def _can(code: str, limit: Limit[bool] | None, what: str, change: str) -> Iterator[Reason]:
+def can(code: str, limit: Limit[bool] | None, what: str, change: str) -> Iterator[Reason]:
+    """Say that a limit is no, depends, or is not known; `what` is what would be."""
     if limit is None:
         yield Reason(code=code, verdict=Verdict.UNKNOWN, message=f"it is not known {what}")
     elif limit.value is None:

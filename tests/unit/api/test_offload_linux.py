@@ -52,6 +52,10 @@ async def agent(topology, backend):
     return tell
 
 
+def codes(view):
+    return {reason["code"] for reason in view["reasons"]}
+
+
 async def reported(client, host="lx1"):
     answer = await client.get("/v1/reports/offload", params={"host": host})
     assert answer.status_code == 200, answer.text
@@ -110,6 +114,57 @@ async def test_nothing_is_seen_without_an_agent_and_of_one_that_went(topology, a
     assert not (await reported(topology))["seen"]
     await agent(None)
     assert not (await reported(topology))["seen"]
+
+
+async def test_whatever_the_nic_is_none_takes_what_such_a_host_sends(topology, agent):
+    await agent(SIGHT)
+    (blue,) = (await reported(topology))["networks"]
+    assert (blue["sending"], blue["receiving"]) == ("no", "no")
+    assert {"behind-bridge", "into-bridge"} <= codes(blue)
+    assert not {"oam-bit", "offload-off", "nic-unknown"} & codes(blue)
+    await agent(SIGHT | {"uplinks": [UPLINK | {"driver": "veth"}]})
+    (blue,) = (await reported(topology))["networks"]
+    assert (blue["sending"], blue["receiving"]) == ("no", "unknown")
+    assert {"behind-bridge", "nic-unknown"} <= codes(blue)
+    off = [UPLINK | {"features": [{"name": "hw-tc-offload", "active": False, "fixed": False}]}]
+    await agent(SIGHT | {"uplinks": off})
+    (blue,) = (await reported(topology))["networks"]
+    assert {one.get("change") for one in blue["reasons"] if one["code"] == "hw-tc-offload"} == {
+        "ethtool -K u1 hw-tc-offload on"
+    }
+
+
+async def test_fixed_tunnels_have_nothing_to_offer(topology, agent):
+    await agent(SIGHT)
+    await topology.delete(
+        "/v1/option-policies/tier2-only"
+    )  # fixed tunnels send no option that it could match
+    answer = await topology.put("/v1/hosts/lx1", json=LINUX | {"tunnels": "fixed"})
+    assert answer.is_success, answer.text
+    host = await reported(topology)
+    (blue,) = host["networks"]
+    assert (blue["sending"], blue["receiving"], host["datapath"]) == ("no", "no", "linux")
+    assert "no-filters" in codes(blue)
+    assert "into-bridge" not in codes(blue)
+
+
+async def test_by_rules_each_family_and_option_has_a_verdict_for_such_hosts_too(topology, agent):
+    answer = (await topology.get("/v1/reports/offload")).json()
+    (blue,) = answer["networks"]
+    families = {one["family"]: one for one in blue["linux"]}
+    assert list(families) == [one["family"] for one in blue["families"]]
+    assert (families["tc"]["sending"], families["tc"]["receiving"]) == ("yes", "yes")
+    assert (families["mlx5"]["sending"], families["mlx5"]["receiving"]) == ("no", "no")
+    assert codes(families["mlx5"]) == {"behind-bridge", "into-bridge"}
+    # A policy reads `context` where packets arrive, behind the bridge: no rule at the tunnel does.
+    (option,) = families["mlx5"]["options"]
+    assert (option["option"], option["verdict"]) == ("context", "yes")
+    assert all(one["change"] for one in families["mlx5"]["reasons"])
+
+
+async def test_a_network_without_ports_on_such_hosts_has_no_verdict_for_them(topology):
+    (blue,) = (await topology.get("/v1/reports/offload")).json()["networks"]
+    assert blue["linux"] == []
 
 
 @pytest.mark.parametrize(
