@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from controller.kernels.report import OffloadSight, SeenDevice, SeenFeature, SeenFilters, SeenPort
 from ovs_geneve.kernel.objects import FilterKey, Flower, GeneveLink, KernelState
 from ovs_geneve.kernel.observation import Observation
-from ovs_geneve.offload.ethtool import Ethtool, device_with
+from ovs_geneve.offload.ethtool import Ethtool, addressed
 from ovs_geneve.offload.nic import Nic
 
 
@@ -73,8 +73,9 @@ def source_towards(remote: str) -> str | None:
 
 def _uplinks(desired: KernelState) -> tuple[tuple[SeenDevice, ...], tuple[str, ...]]:
     devices, problems, seen = dict[str, None](), dict[str, None](), list[SeenDevice]()
+    held = addressed()
     for address, missing in _addresses(desired):
-        device = None if address is None else device_with(ip_address(address))
+        device = None if address is None else held.get(ip_address(address))
         if device is None:
             problems[missing] = None
         else:
