@@ -75,11 +75,11 @@ class Agent:
                     delay = _FIRST_DELAY
                     self._take(batch)
             except SourceUnavailable as error:
-                _log.warning("controller: %s", error)
+                _log.warning("%s", error)
             except SourceRefused as error:
                 if error.code == "host-not-linux":
                     raise SetupError(str(error), "run no agent beside Open vSwitch") from error
-                _log.warning("controller: %s; what is here stays as it is", error)
+                _log.warning("%s; what is here stays as it is", error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LAST_DELAY)
 

@@ -41,6 +41,7 @@ from ovs_geneve.offload.verdict import (
 )
 
 NOT_SEEN = "not seen: run the agent there"
+NOT_HEARD = "not seen: its agent does not follow this controller"
 STAND_IN = "stand-in, no hardware figure"
 
 _STAND_INS = frozenset({"standin_nic", "fakenic", "netdevsim"})
@@ -137,7 +138,7 @@ def _host(
     return HostOffloadView(
         host=name,
         seen=sight is not None,
-        note="" if sight is not None else NOT_SEEN,
+        note="" if sight is not None else NOT_HEARD if spec.kind is HostKind.LINUX else NOT_SEEN,
         declared=None if spec.offload is None else spec.offload.value,
         configured=None if state is None else str(state.configured),
         running=None if state is None or state.running is None else str(state.running),

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from ovs_geneve.kernel.objects import KernelState
@@ -110,3 +112,20 @@ class Synced(Struct, frozen=True, kw_only=True):
 
     generation: Annotated[str, Meta(description="To be acknowledged in a report.")]
     revision: int
+
+
+_PASSED_ON = 5
+"Problems of a host that other controllers are told: enough to act on."
+
+
+def problems_told(problems: Sequence[KernelProblem]) -> str:
+    """Put the first problems of a host into words for other controllers; "" when there are none."""
+    return msgspec.json.encode(problems[:_PASSED_ON]).decode() if problems else ""
+
+
+def problems_read(told: str) -> tuple[KernelProblem, ...]:
+    """Read the words of `problems_told`, or take what is none for one problem."""
+    try:
+        return msgspec.json.decode(told, type=tuple[KernelProblem, ...]) if told else ()
+    except msgspec.DecodeError:
+        return (KernelProblem(object="its agent", reason="Unreadable", message=told),)

@@ -90,7 +90,7 @@ def programmed(
             return _not("Programmed", error, f"{host}: the switch refused it with {error}")
         if programmer is None and (peers := elsewhere(host)) is not None:
             if peers.is_behind(host, revision):
-                pending.append(host)
+                (absent if peers.holder_of(host) is None else pending).append(host)
         elif programmer is None:
             absent.append(host)
         elif is_behind(programmer, revision):

@@ -26,8 +26,9 @@ _ICMP = {1: (51, 49), 58: (55, 53)}
 "Type and code of ICMP and ICMPv6, each followed by its mask."
 _ENC_KEY_ID, _ENC_DST_PORT, _ENC_OPTS, _ENC_OPTS_MASK = 26, 45, 84, 85
 
-_PROTOCOLS = {"ip": 0x0800, "arp": 0x0806, "ipv6": 0x86DD}
-"Those whose headers a match may look at; the others are told apart by the filter's own protocol."
+_PROTOCOLS = {"ip": 0x0800, "arp": 0x0806, "ipv6": 0x86DD, "rarp": 0x8035}
+"""Of frames without a tag. The filter's own protocol tells them apart as well, but a match looks at no header without
+this, and tc(8) always has it: what agents make is what rendered commands make."""
 
 _IP_FLAGS, _IS_FRAGMENT = 47, 1
 "Followed by their mask (TCA_FLOWER_KEY_FLAGS_IS_FRAGMENT)."

@@ -14,6 +14,7 @@ from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK
 from ovs_geneve.errors import DecodeError
 from ovs_geneve.kernel import wire
 from ovs_geneve.kernel.objects import (
+    MAKING,
     BridgeLink,
     BridgePort,
     DummyLink,
@@ -28,6 +29,7 @@ _IFINFOMSG = struct.Struct("=BxHiII")
 "family, type, index, flags, change."
 _UP = 1
 _ADDRESS, _NAME, _MTU, _MASTER, _LINKINFO, _ALIAS, _PROPERTIES, _ALT_NAME = 1, 3, 4, 10, 18, 20, 52, 53
+_GROUP = 27
 _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA = 1, 2, 4, 5
 _ID, _REMOTE, _TTL, _TOS, _PORT, _EXTERNAL, _REMOTE6, _CSUM = 1, 2, 3, 4, 5, 6, 7, 8
 _ZERO6_TX, _ZERO6_RX, _TTL_INHERIT, _DF, _INNER = 9, 10, 12, 13, 14
@@ -48,6 +50,7 @@ class Interface:
     name: str
     kind: str = ""
     alias: str = ""
+    group: int = 0
     altnames: tuple[str, ...] = ()
     mac: str = ""
     mtu: int = 0
@@ -76,6 +79,7 @@ def decode_interface(answer: Message) -> Interface:
         name=wire.string(fields.get(_NAME, b"")),
         kind=wire.string(info.get(_KIND, b"")),
         alias=wire.string(fields.get(_ALIAS, b"")),
+        group=wire.number(fields.get(_GROUP, b"\0")),
         altnames=tuple(wire.string(value) for number, value in properties if number == _ALT_NAME),
         mac=wire.mac_text(fields.get(_ADDRESS, b"")),
         mtu=wire.number(fields.get(_MTU, b"\0")),
@@ -123,11 +127,15 @@ def decode_geneve(data: Mapping[int, bytes]) -> GeneveLink:
 
 
 def add_link(link: Link) -> Message:
-    """Encode the making of a link, still down and without a master."""
+    """Encode the making of a link, still down, without a master, and in the group of those without their alias."""
     info = wire.nested(_LINKINFO, wire.text(_KIND, kind_name(link.kind)), *_data(link.kind, new=True))
-    return Message(
-        RTM_NEWLINK, _IFINFOMSG.pack(0, 0, 0, 0, 0) + _common(link) + info, wire.CREATE | wire.EXCLUSIVE
-    )
+    body = _IFINFOMSG.pack(0, 0, 0, 0, 0) + _common(link) + making() + info
+    return Message(RTM_NEWLINK, body, wire.CREATE | wire.EXCLUSIVE)
+
+
+def making() -> bytes:
+    """Encode that a link which is made is ours, though it has no alias yet."""
+    return wire.u32(_GROUP, MAKING)
 
 
 def change_link(link: Link, index: int) -> Message:
@@ -147,7 +155,8 @@ def stop_spanning_tree(index: int) -> Message:
 
 def set_alias(index: int, alias: str) -> Message:
     """Encode a link's alias; RTM_NEWLINK of a new link ignores it (net/core/rtnetlink.c: rtnl_newlink_create)."""
-    return Message(RTM_NEWLINK, _IFINFOMSG.pack(0, 0, index, 0, 0) + wire.attribute(_ALIAS, alias.encode()))
+    named = wire.attribute(_ALIAS, alias.encode()) + wire.u32(_GROUP, 0)
+    return Message(RTM_NEWLINK, _IFINFOMSG.pack(0, 0, index, 0, 0) + named)
 
 
 def set_master(index: int, master: int) -> Message:

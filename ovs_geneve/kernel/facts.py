@@ -79,7 +79,11 @@ def _index_of(netlink: Netlink, name: str) -> int | None:
 
 def _probe_device(kind: str) -> Message:
     info = wire.nested(_LINKINFO, wire.text(_KIND, kind))
-    return Message(RTM_NEWLINK, bytes(16) + wire.text(_NAME, _PROBE) + info, wire.CREATE | wire.EXCLUSIVE)
+    return Message(
+        RTM_NEWLINK,
+        bytes(16) + wire.text(_NAME, _PROBE) + codec_links.making() + info,
+        wire.CREATE | wire.EXCLUSIVE,
+    )
 
 
 def _link_probe(kind: str) -> Message:

@@ -16,6 +16,10 @@ import msgspec
 MARK = "ovs-geneve"
 "The first word of the alias of every device of ours (IFLA_IFALIAS): what has it is ours, what has not is not."
 
+MAKING = 0x6E6E0000
+"""The group (IFLA_GROUP) of a device of ours that has no alias yet: the request that makes one takes no alias, and who
+makes it may be killed before the next. Groups that administrators give are small numbers."""
+
 FIRST_PREFERENCE, LAST_PREFERENCE = 0x6E00, 0x6EFF
 "Preferences of our filters in chain 0 of devices that are not ours: others may have filters there too."
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ovs_geneve.kernel.codec_links import Interface
-from ovs_geneve.kernel.objects import MARK, FilterKey, GeneveLink, KernelState
+from ovs_geneve.kernel.objects import MAKING, MARK, FilterKey, GeneveLink, KernelState
 
 EMPTY = KernelState()
 
@@ -49,5 +49,5 @@ class Observation:
 
 
 def is_ours(interface: Interface) -> bool:
-    """Tell whether a device carries our mark."""
-    return interface.alias.split(" ")[0] == MARK
+    """Tell whether a device carries our mark, or was made to get it."""
+    return interface.alias.split(" ")[0] == MARK or interface.group == MAKING

@@ -49,7 +49,9 @@ def plan(desired: KernelState, observed: Observation) -> tuple[Step, ...]:
     steps += [put(Qdisc(device=device)) for device in sorted(_filtered(state) - held.qdiscs)]
     steps += [step for device in sorted(adopted) for step in filters[device]]
     steps += [put(one) for one in sorted(state.settings - held.state.settings, key=lambda one: one.path)]
-    steps += [raised(one) for one in _sorted_links(state.links) if _is_down(one, held)]
+    blocked = _blocked(state, observed)
+    down = (one for one in _sorted_links(state.links) if _is_down(one, held))
+    steps += [raised(one) for one in down if one.name not in blocked]
     leaving = _leaving(state, held)
     arriving = sorted(state.attachments - held.state.attachments, key=lambda one: one.name)
     closed_first = {one.name for one in arriving}
@@ -73,8 +75,7 @@ def plan(desired: KernelState, observed: Observation) -> tuple[Step, ...]:
 
 def _unblocked(desired: KernelState, observed: Observation) -> KernelState:
     """Return what can be had while devices of others have names of ours; their links stay, to be refused."""
-    names = {one.name for one in desired.links}
-    blocked = {one.name for one in observed.interfaces if one.name in names and not is_ours(one)}
+    blocked = _blocked(desired, observed)
     if not blocked:
         return desired
     return replace(
@@ -89,6 +90,12 @@ def _unblocked(desired: KernelState, observed: Observation) -> KernelState:
         routes=frozenset(one for one in desired.routes if one.device not in blocked),
         filters=frozenset(one for one in desired.filters if not blocked & _devices(one)),
     )
+
+
+def _blocked(desired: KernelState, observed: Observation) -> set[str]:
+    """Return the names of links of ours that devices of others have."""
+    names = {one.name for one in desired.links}
+    return {one.name for one in observed.interfaces if one.name in names and not is_ours(one)}
 
 
 def _devices(one: Filter) -> set[str]:

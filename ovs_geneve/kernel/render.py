@@ -118,14 +118,16 @@ def _encap(encap: Encap) -> str:
 
 def _added(link: Link) -> str:
     mac = f" address {link.mac}" if link.mac else ""
+    mtu = link.mtu - 1 if _kept_mtu(link) else link.mtu
     return (
         f"test -e /sys/class/net/{link.name} || "
-        f"ip link add {link.name}{mac} mtu {link.mtu} type {codec_links.kind_name(link.kind)}{_words(link.kind)}"
+        f"ip link add {link.name}{mac} mtu {mtu} type {codec_links.kind_name(link.kind)}{_words(link.kind)}"
     )
 
 
 def _kept_mtu(link: Link) -> list[str]:
-    # Else a bridge has that of its narrowest port (net/bridge/br_if.c, br_mtu_auto_adjust), whatever it was made with.
+    # Else a bridge has that of its narrowest port (net/bridge/br_if.c, br_mtu_auto_adjust), whatever it was made with:
+    # what is set counts, and only where it is another than before (net/core/dev.c, dev_set_mtu_ext).
     return [f"ip link set dev {link.name} mtu {link.mtu}"] if isinstance(link.kind, BridgeLink) else []
 
 

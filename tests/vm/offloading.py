@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from controller.intent.model import Kind, OffloadChoice
 from controller.lab import LabHost
 from tests.patience import patient
-from tests.system.overlay import Overlay
-from tests.system.test_offload import condition, declare
+from tests.system.overlay import Endpoint, Overlay
+from tests.system.test_offload import condition, declare, reported
+
+Found = TypeVar("Found")
 
 
 def offload(overlay: Overlay, choice: OffloadChoice | None) -> None:
@@ -38,6 +41,30 @@ def arriving(host: LabHost, kind: str = "tc") -> list[str]:
 
 def _is_ipv4_from_tunnel(line: str) -> bool:
     return "in_port(genev_sys_6081)" in line and "eth_type(0x0800)" in line and "packets:0," not in line
+
+
+def pinged_until(overlay: Overlay, source: Endpoint, target: Endpoint, look: Callable[[], Found]) -> Found:
+    """Ping until something is there: a rule is made behind the first packets, and counts none of them."""
+    end = time.monotonic() + patient(10)
+    while True:
+        overlay.ping(source, target.ipv4)
+        if found := look():
+            return found
+        assert time.monotonic() < end, [
+            host.appctl("dpctl/dump-flows", "-m")
+            for host in overlay.lab.hosts
+            if host.vswitchd_pid is not None
+        ]
+
+
+def network_seen(overlay: Overlay, host: str, way: str, place: str) -> Callable[[], dict[str, Any]]:
+    """Look whether packets of the one network on a host are in a place: return what the report says of it then."""
+
+    def look() -> dict[str, Any]:
+        (one,) = reported(overlay, host)["networks"]
+        return one if place in places(one, way) else {}
+
+    return look
 
 
 def waits(overlay: Overlay, host: str) -> None:

@@ -32,7 +32,16 @@ from tests.system.overlay import Endpoint, Overlay
 from tests.system.test_offload import declare, reported
 from tests.system.test_options import CONTEXT
 from tests.vm.conftest import Prove
-from tests.vm.offloading import arriving, codes, offload, places, restarted, waits
+from tests.vm.offloading import (
+    arriving,
+    codes,
+    network_seen,
+    offload,
+    pinged_until,
+    places,
+    restarted,
+    waits,
+)
 from tests.vm.standin.nic import StandIn, lacking, load
 
 pytestmark = pytest.mark.system
@@ -82,7 +91,8 @@ def test_what_is_sent_and_what_arrives_is_in_traffic_control(
     overlay: Overlay, ports: Ports, prove: Prove
 ) -> None:
     source, target = ports
-    assert overlay.ping(source, target.ipv4, count=5) == 5
+    pinged_until(overlay, source, target, network_seen(overlay, "hv1", "to-tunnel", "tc"))
+    pinged_until(overlay, source, target, lambda: arriving(overlay.lab.host("hv1")))
     host = reported(overlay, "hv1")
     (blue,) = host["networks"]
     assert (host["problems"], host["unread"]) == ([], 0)
@@ -110,13 +120,16 @@ def test_a_policy_on_an_option_is_kept_by_traffic_control(
     source, target = ports
     only_tier1(target)
     other = overlay.port("blue", "hv1", 3, values={"context.tier": 3})
+    receiver = overlay.lab.host("hv2")
+    (let_in,) = pinged_until(overlay, source, target, lambda: arriving(receiver))
     assert overlay.ping(source, target.ipv4, count=3) == 3
-    assert overlay.ping(other, target.ipv4, count=3) == 0
-    held = arriving(overlay.lab.host("hv2"))
-    (let_in,) = [line for line in held if "actions:drop" not in line]
+    assert "actions:drop" not in let_in
     assert OPTION + "0x1" in let_in.partition("actions:")[0], let_in
     prove("traffic control compares the value of an option as a policy has it", let_in)
-    (kept_out,) = [line for line in held if "actions:drop" in line]
+    (kept_out,) = pinged_until(
+        overlay, other, target, lambda: [one for one in arriving(receiver) if "actions:drop" in one]
+    )
+    assert overlay.ping(other, target.ipv4, count=3) == 0
     assert OPTION + "0x3" in kept_out
     prove("and drops packets with another value", kept_out)
 
@@ -128,9 +141,9 @@ def test_the_o_bit_is_why_what_arrives_stays_in_open_vswitch(
     source, target = ports
     offload(overlay, None)
     try:
-        assert overlay.ping(source, target.ipv4, count=4, wait=patient(1)) == 4
         host = overlay.lab.host("hv1")
-        assert arriving(host, "ovs")
+        pinged_until(overlay, source, target, lambda: arriving(host, "ovs"))
+        pinged_until(overlay, source, target, network_seen(overlay, "hv1", "to-tunnel", "tc"))
         assert not arriving(host)
         view = reported(overlay, "hv1")
         (blue,) = view["networks"]
@@ -155,11 +168,10 @@ def test_connections_are_committed_by_traffic_control_and_asked_about_in_open_vs
     source = overlay.port("blue", "hv1", 1)
     target = overlay.port("blue", "hv2", 2, group="db")
     overlay.rule("any-db", "blue", "db", stateful=True)
-    assert overlay.ping(source, target.ipv4, count=4) == 4
-    asking, asked = (reported(overlay, name)["networks"][0] for name in ("hv1", "hv2"))
-    for view in (asking, asked):
-        assert "tc" in places(view, "to-tunnel"), view
-    (commits,) = arriving(overlay.lab.host("hv2"))
+    for name in ("hv1", "hv2"):
+        pinged_until(overlay, source, target, network_seen(overlay, name, "to-tunnel", "tc"))
+    (commits,) = pinged_until(overlay, source, target, lambda: arriving(overlay.lab.host("hv2")))
+    asking = network_seen(overlay, "hv1", "from-tunnel", "openvswitch")()
     assert "ct(commit" in commits
     prove("packets that open a connection are committed by traffic control where they arrive", commits)
     assert not arriving(overlay.lab.host("hv1"))
@@ -185,9 +197,13 @@ def test_copies_are_made_by_traffic_control(overlay: Overlay, ports: Ports, prov
     overlay.controller.settle((Kind.OPTION_POLICY, "copies"))
     try:
         overlay.revalidate()
-        assert overlay.ping(source, target.ipv4, count=4) == 4
-        dump = overlay.lab.host("hv1").appctl("dpctl/dump-flows", "-m", "type=tc")
-        (sent,) = [line for line in dump.splitlines() if line.count("set(tunnel(") == 2 and "0x0800" in line]
+
+        def copied() -> list[str]:
+            dump = overlay.lab.host("hv1").appctl("dpctl/dump-flows", "-m", "type=tc").splitlines()
+            twice = [line for line in dump if line.count("set(tunnel(") == 2 and "0x0800" in line]
+            return [line for line in twice if "packets:0," not in line]
+
+        (sent,) = pinged_until(overlay, source, target, copied)
         (network,) = overlay.controller.ask("offload")["networks"]
         by_rules = {one["family"]: one for one in network["families"]}["tc"]
         assert (network["features"], by_rules["sending"]) == (["mirror"], "yes")
@@ -250,7 +266,7 @@ def test_the_policy_of_traffic_control_waits_for_a_restart(
         assert "needs-restart" in codes(view)
         assert view["running"] == before
         restarted(overlay, "hv1")
-        assert overlay.ping(source, target.ipv4, count=4, wait=patient(1)) == 4
+        pinged_until(overlay, source, target, network_seen(overlay, "hv1", "from-tunnel", place))
         view = reported(overlay, "hv1")
         (blue,) = view["networks"]
         assert places(blue, "from-tunnel") == {place}, blue
@@ -264,9 +280,8 @@ def test_the_policy_of_traffic_control_waits_for_a_restart(
 
 def test_the_outer_df_bit_is_lost(overlay: Overlay, ports: Ports, prove: Prove) -> None:
     source, target = ports
-    assert (
-        overlay.ping(source, target.ipv4, count=2) == 2
-    )  # the first packet of a flow goes through ovs-vswitchd
+    # The first packets of a flow go through ovs-vswitchd.
+    pinged_until(overlay, source, target, network_seen(overlay, "hv1", "to-tunnel", "tc"))
     with overlay.lab.capture("hv1", expression="udp port 6081") as capture:
         assert overlay.ping(source, target.ipv4, count=4) == 4
         time.sleep(patient(0.3))
@@ -340,9 +355,8 @@ def test_a_stand_in_takes_what_is_sent_and_what_arrives(
     source, target = ports
     only_tier1(target)
     offered_anew(overlay, nic)
-    assert overlay.ping(source, target.ipv4, count=5) == 5
     sender, receiver = overlay.lab.hosts
-    (arrived,) = arriving(receiver, "offloaded")
+    (arrived,) = pinged_until(overlay, source, target, lambda: arriving(receiver, "offloaded"))
     assert "offloaded:yes" in arrived
     assert OPTION + "0x1" in arrived
     (rule,) = [one for one in nic.rules(receiver.namespace) if "match=" in one and "dev=genev" in one]
@@ -362,9 +376,8 @@ def test_a_stand_in_takes_what_is_sent_and_what_arrives(
         assert uplink["tunnel_ports"] == [{"port": 6081, "kind": "geneve"}]
 
     offered_anew(overlay, nic, option_bytes_max=4)
-    assert overlay.ping(source, target.ipv4, count=5) == 5
+    pinged_until(overlay, source, target, lambda: arriving(receiver))
     assert not arriving(receiver, "offloaded")
-    assert arriving(receiver)
     (blue,) = reported(overlay, receiver.name)["networks"]
     assert places(blue, "from-tunnel") == {"tc"}
     assert blue["seen"] == "none"

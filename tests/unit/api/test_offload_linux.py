@@ -106,7 +106,7 @@ async def test_what_the_agent_could_not_see_is_said(topology, agent):
 
 async def test_nothing_is_seen_without_an_agent_and_of_one_that_went(topology, agent, backend):
     host = await reported(topology)
-    assert (host["seen"], host["note"]) == (False, "not seen: run the agent there")
+    assert (host["seen"], host["note"]) == (False, "not seen: its agent does not follow this controller")
     await agent(SIGHT)
     assert (await reported(topology))["seen"]
     feed = backend.linux.follow("lx1")

@@ -17,6 +17,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from ovs_geneve.errors import DecodeError, EncodeError
 from ovs_geneve.kernel import codec_filters, codec_links, codec_neighbours, wire
 from ovs_geneve.kernel.canonical import canonical_filter, canonical_geneve
+from ovs_geneve.kernel.codec_flower import encode_flower
 from ovs_geneve.kernel.netlink import Refusal, refusal
 from ovs_geneve.kernel.objects import (
     Encap,
@@ -118,6 +119,13 @@ def test_ports_want_a_protocol_that_has_them() -> None:
 def test_a_match_without_conditions_is_match_all() -> None:
     one = Filter(device="p1", preference=2, match=Flower(), actions=(kernel_states.DROP,))
     assert codec_filters.decode_filter(codec_filters.put_filter(one, INDEXES), NAMES).match == MatchAll()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "number"), [("ip", 0x0800), ("arp", 0x0806), ("ipv6", 0x86DD), ("rarp", 0x8035)]
+)
+def test_a_match_has_the_protocol_of_its_filter_as_tc_gives_it(protocol: str, number: int) -> None:
+    assert encode_flower(Flower(), protocol) == wire.be16(8, number)
 
 
 genevelinks = st.builds(

@@ -7,13 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ovs_geneve.kernel import codec_links
 from ovs_geneve.kernel.canonical import canonical
+from ovs_geneve.kernel.codec_links import Interface
 from ovs_geneve.kernel.objects import (
     FIRST_PREFERENCE,
     Attachment,
     Filter,
     Flower,
     Fw,
+    GeneveLink,
     Goto,
     KernelState,
     Link,
@@ -23,6 +26,7 @@ from ovs_geneve.kernel.objects import (
     Verdict,
     joined,
 )
+from ovs_geneve.kernel.observation import Observation, is_ours
 from ovs_geneve.kernel.plan import plan
 from ovs_geneve.kernel.plan_filters import plan_filters
 from ovs_geneve.kernel.steps import Step, Verb
@@ -78,6 +82,29 @@ def test_plan_reaches_what_is_desired_from_anything(old: KernelState, new: Kerne
     reached = carried_out(start, plan(new, start))
     assert reached.state == canonical(new, reached.state)
     assert [str(step) for step in plan(new, reached) if step.verb is not Verb.RAISE] == []
+
+
+def test_a_device_of_others_that_has_a_name_of_ours_is_not_raised() -> None:
+    desired = kernel_states.ethernet()
+    theirs = Observation(interfaces=(Interface(index=1, name=kernel_states.GENEVE, kind="geneve"),))
+    concerned = [step for step in plan(desired, theirs) if kernel_states.GENEVE in str(step)]
+    # Its making is refused, which says who is in the way.
+    assert [(step.verb, type(step.object)) for step in concerned] == [(Verb.PUT, Link)]
+
+
+def test_a_device_that_was_made_before_a_kill_is_finished_or_goes() -> None:
+    link = kernel_states.link(kernel_states.GENEVE, GeneveLink(), mtu=65000)
+    there = codec_links.decode_interface(codec_links.add_link(link))
+    assert is_ours(there)
+    assert there.alias == ""
+    unfinished = Observation(
+        state=canonical(KernelState(links=frozenset([replace(link, alias="")])), KernelState()),
+        interfaces=(there,),
+        broken=frozenset([link.name]),
+    )
+    finishing = plan(KernelState(links=frozenset([link])), unfinished)
+    assert [(step.verb, step.new) for step in finishing] == [(Verb.PUT, False), (Verb.RAISE, True)]
+    assert [step.verb for step in plan(KernelState(), unfinished)] == [Verb.REMOVE]
 
 
 def test_planning_twice_is_nothing() -> None:
