@@ -23,11 +23,12 @@ from controller.api.offload_schema import (
     TunnelPortView,
 )
 from controller.intent.intent import Intent
-from controller.intent.model import HostKind, TunnelStyle
+from controller.intent.model import HostKind, HostSpec, TunnelStyle
 from controller.intent.offload_use import forwarding, linux_use, network_use
 from controller.reconciler.status import RESTART
 from controller.southbound.ports import HostReport, OffloadState
 from ovs_geneve.offload.families import SOFTWARE, Family, families, family_of
+from ovs_geneve.offload.linux import df_not_set
 from ovs_geneve.offload.nic import Nic, standing_in_the_way
 from ovs_geneve.offload.placement import REASONS, Place
 from ovs_geneve.offload.sight import FilterCount, FlowCount, HostSight
@@ -143,7 +144,7 @@ def _host(
         configured=None if state is None else str(state.configured),
         running=None if state is None or state.running is None else str(state.running),
         datapath=spec.kind.value if spec.kind is HostKind.LINUX else report.datapath,
-        reasons=_reasons((*reasons, *_notes(state), *((oam_taken(),) if spec.takes_oam else ()))),
+        reasons=_reasons((*reasons, *_notes(state), *_given_up(spec))),
         nics=[_nic(nic, is_uplink=nic.device in uplinks) for nic in nics],
         filters=[] if sight is None else _filters(sight, ""),
         networks=[
@@ -199,6 +200,13 @@ def _of_state(state: OffloadState | None) -> tuple[Reason, ...]:
         message = "tc-policy is skip_hw: no NIC is asked"
         return (Reason(code="skip-hw", verdict=Verdict.NO, message=message, change='"offload": "on"'),)
     return ()
+
+
+def _given_up(spec: HostSpec) -> Iterator[Reason]:
+    if spec.kind is HostKind.OVS and spec.takes_oam:
+        yield oam_taken()
+    if spec.kind is HostKind.LINUX and spec.tunnels is TunnelStyle.METADATA and spec.tunables.df_default:
+        yield df_not_set()
 
 
 def _notes(state: OffloadState | None) -> Iterator[Reason]:

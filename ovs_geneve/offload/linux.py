@@ -75,6 +75,17 @@ def of_option(family: Family, option: OptionUse, by: Forwarding) -> tuple[Reason
     return tuple({reason.code: reason for reason in reasons}.values())
 
 
+def df_not_set() -> Reason:
+    """Say what is otherwise in packets whose tunnel a rule chooses, with a NIC or without."""
+    return Reason(
+        code="df-lost",
+        verdict=Verdict.YES,
+        message="the outer DF bit is never set: the rule that chooses the tunnel of a packet does not set it",
+        change='"tunnels": "fixed" sets it; "tunnel": {"df_default": false} says so for all hosts',
+        source="net/sched/act_tunnel_key.c: TCA_TUNNEL_KEY_NO_FRAG, which Linux 6.1 has not",
+    )
+
+
 def _arriving(family: Family, use: NetworkUse) -> Iterator[Reason]:
     what = f"whether {family.title} marks packets and redirects them to the ingress of a device"
     yield from can("into-bridge", family.into_bridge, what, _OPEN_VSWITCH)

@@ -122,14 +122,17 @@ def caveats(use: NetworkUse) -> tuple[Reason, ...]:
     """Say what is otherwise in packets that traffic control forwards, with a NIC or without."""
     if not use.df:
         return ()
-    message = "the outer DF bit is lost: traffic control cannot set it, the first packets of a flow have it"
+    message = (
+        "the outer DF bit is lost, but for the first packets of a flow, with Open vSwitch before 3.5 or on a kernel "
+        "without TCA_FLOWER_KEY_ENC_FLAGS (Linux 6.1 has it not)"
+    )
     return (
         Reason(
             code="df-lost",
             verdict=Verdict.YES,
             message=message,
             change='"tunnel": {"df_default": false} makes all packets alike',
-            source=f"{_OVS_TC}: OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT",
+            source="Open vSwitch 3.5 lib/netdev-offload-tc.c: OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT, enc_flags_support",
         ),
     )
 

@@ -80,6 +80,7 @@ async def test_what_an_agent_tells_is_shown(topology, agent):
         {"device": "og-t000064", "direction": "egress", "filters": 4, "in_hardware": 0},
     ]
     assert (blue["seen"], blue["live"]) == ("none", [])
+    assert codes(host) == {"df-lost"}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,7 @@ async def test_fixed_tunnels_have_nothing_to_offer(topology, agent):
     (blue,) = host["networks"]
     assert (blue["sending"], blue["receiving"], host["datapath"]) == ("no", "no", "linux")
     assert "no-filters" in codes(blue)
+    assert codes(host) == set()
     assert "into-bridge" not in codes(blue)
 
 
