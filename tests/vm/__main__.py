@@ -7,6 +7,7 @@ On a machine whose own kernel has the modules they run right here. At the end st
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import subprocess
 import sys
@@ -27,6 +28,9 @@ _ROOT = _HERE.parents[1]
 _PATIENCE = 6
 "By what tests wait longer in a guest (tests/patience.py)."
 
+_GIVEN = ("STORM_SEED", "STORM_OPERATIONS")
+"Variables of the tests themselves."
+
 _NOTHING_RAN = 5
 "pytest's exit code when no test was chosen."
 
@@ -46,6 +50,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all test_*.py there")
     parser.add_argument("-k", metavar="EXPRESSION", help="choose tests, as pytest does")
+    parser.add_argument("-s", action="store_true", dest="say", help="show what tests print meanwhile")
     parser.add_argument("--guest", action="store_true", help="boot a guest even where none is needed")
     parser.add_argument("--timeout", type=float, default=1200.0, metavar="SECONDS", help="of one file")
     asked = parser.parse_args(words)
@@ -55,6 +60,7 @@ def main(words: list[str]) -> int:
     try:
         if problem:
             prepare()
+            _compile()
         outcomes = [
             _run(asked, file, number, len(files), bool(problem)) for number, file in enumerate(files, 1)
         ]
@@ -74,7 +80,9 @@ def _run(asked: argparse.Namespace, file: Path, number: int, total: int, in_gues
         # A plugin that comes with what REST is made of, and takes longer to start than everything else.
         line += ["-p", "no:faker", str(file.resolve())]
         line += ["-o", f"timeout={asked.timeout:g}", *(["-k", asked.k] if asked.k else [])]
+        line += ["-s"] if asked.say else []
         environment = {"VM_FACTS": str(facts), "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
+        environment |= {name: os.environ[name] for name in _GIVEN if name in os.environ}
         if in_guest:
             task = Task(
                 line=line,
@@ -89,6 +97,12 @@ def _run(asked: argparse.Namespace, file: Path, number: int, total: int, in_gues
         code = 0 if asked.k and code == _NOTHING_RAN else code
         seconds = time.monotonic() - began
         return Outcome(name=file.name, code=code, seconds=seconds, facts=Book(facts).facts())
+
+
+def _compile() -> None:
+    """Leave bytecode beside all modules: guests keep nothing that they write, and compile as slowly as they run."""
+    for package in ("controller", "ovs_geneve", "tests"):
+        compileall.compile_dir(_ROOT / package, quiet=2)
 
 
 def report(outcomes: list[Outcome]) -> str:
