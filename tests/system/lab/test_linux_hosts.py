@@ -68,7 +68,7 @@ def test_a_workload_is_found_where_it_is_plugged_and_nowhere_else(lab: Lab) -> N
 def test_an_agent_is_a_process_of_the_host(lab: Lab) -> None:
     agent = HostAgent(lab.linux_host("lx2"), f"unix:{lab.directory / 'nobody.sock'}")
     agent.start()
-    wait_until(lambda: "controller: " in agent.log.read_text(), 20, "the agent to say that nobody answers")
+    wait_until(lambda: "nobody.sock: " in agent.log.read_text(), 60, "the agent to say that nobody answers")
     pids = namespaces.processes([agent.host.namespace])
     assert any("agent" in commands.command_line(pid) for pid in pids)
     assert pids <= set(find(lab.directory).processes)
