@@ -118,7 +118,7 @@ def _serving(target: str) -> Iterator[None]:
 
 
 def _in_a_guest(arguments: list[str]) -> int:
-    from tests.vm.guest.packages import GuestError  # noqa: PLC0415 (here, for machines without the tests)
+    from tests.vm.debian import Unavailable  # noqa: PLC0415 (here, for machines without the tests)
     from tests.vm.guest.run import Task, run  # noqa: PLC0415
 
     root = Path(__file__).parents[1]
@@ -130,7 +130,7 @@ def _in_a_guest(arguments: list[str]) -> int:
     )
     try:
         return run(task)
-    except GuestError as error:
+    except Unavailable as error:
         progress(f"no guest: {error}")
         return 1
 

@@ -31,11 +31,12 @@ from controller.events import Event, EventKind, EventLog
 from controller.guard.guard import Guard
 from controller.intent.commands import Delete, Put
 from controller.intent.embedded import EmbeddedDatabase, lock_directory
+from controller.intent.following import following
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
-from controller.intent.ovsdb_store import DATABASE, OvsdbStore
+from controller.intent.ovsdb_store import DATABASE
 from controller.intent.service import IntentService, Result
-from controller.offload.live import Eyes, LocalEyes
+from controller.offload.live import EveryEyes, Eyes, LocalEyes
 from controller.prober.bridges import FleetBridges
 from controller.prober.prober import Prober
 from controller.reconciler.binder import Binder
@@ -49,11 +50,12 @@ from controller.rollout.runner import Rollouts
 from controller.rollout.telling import describe
 from controller.settings import Settings
 from controller.shares.keeper import Keeper
-from controller.shares.table import Progress
+from controller.shares.sharing import Handover, progress, served_elsewhere, with_bridges
 from controller.southbound.ovsdb import OvsdbHosts
 from controller.southbound.packets import PacketExchange
 from controller.southbound.ports import HostDatabases, HostReport, WaitingHost
 from controller.tls import presentable
+from controller.workers import working
 from ovs_geneve.openflow.osken_transport import AppHost, OpenFlowServer
 from ovs_geneve.openflow.stats import Count
 
@@ -91,7 +93,8 @@ class ControllerProcess:
         self.prober = prober
         self.linux = reconciler.linux
         self.tunnel_port = tunnel_port
-        self.eyes: Eyes = LocalEyes(reconciler.run_directories, lambda: self.intent)
+        local = LocalEyes(reconciler.run_directories, lambda: self.intent)
+        self.eyes: Eyes = EveryEyes(local, self.linux)
 
     @property
     def intent(self) -> Intent:
@@ -186,7 +189,7 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
     async with AsyncExitStack() as stack:
         collector = stack.enter_context(Collector())
         remote = await _store_remote(settings, stack)
-        service = await _service(settings, remote, stack)
+        service = await stack.enter_async_context(following(remote, settings.name))
         fabric = await _fabric(settings, service, make_hosts, stack)
         reconciler, binder = fabric.reconciler, fabric.binder
         prober = _prober(service, fabric)
@@ -208,24 +211,12 @@ async def running(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> Asy
             sight.shared = keeper
             stack.push_async_callback(keeper.stop)
         _connect(service, reconciler, rollouts, recorder, events, keeper)
-        for worker in (binder, rollouts, recorder, guard):
-            task = asyncio.create_task(worker.run(), name=type(worker).__name__.lower())
-            stack.push_async_callback(_end, task)
+        await stack.enter_async_context(working(binder, rollouts, recorder, guard))
         if keeper is not None:
             keeper.start()
         collector.start()
         parts = (service, binder, reconciler, fabric.hosts, rollouts, prober, guard, events)
         yield ControllerProcess(*parts, settings.tunnel_port)
-
-
-async def _service(settings: Settings, remote: str, stack: AsyncExitStack) -> IntentService:
-    """Follow the store."""
-    store = OvsdbStore(remote, writer=settings.name)
-    stack.push_async_callback(store.close)
-    service = IntentService(store)
-    await service.start()
-    stack.push_async_callback(service.stop)
-    return service
 
 
 async def _fabric(
@@ -285,20 +276,11 @@ def _share_hosts(
     dedicated = frozenset[str]() if settings.host is None else frozenset({settings.host})
     keeper = Keeper(remote, DATABASE, settings.name, reconciler.serve, dedicated=dedicated)
 
-    def progress() -> Progress:
-        programmers = ((host, reconciler.programmers.get(host)) for host in keeper.served)
-        behind = (host for host, one in programmers if one is None or one.behind_since is not None)
-        return Progress(acknowledged=service.intent.revision, behind=frozenset(behind))
-
-    def served_elsewhere(host: str) -> bool:
-        if host in service.intent.linux_hosts:
-            return not reconciler.linux.hears(host)
-        return host not in keeper.served and keeper.holder_of(host) is not None
-
-    keeper.progress = progress
-    reconciler.peers = keeper
-    binder.elsewhere = served_elsewhere
-    keeper.declare(_revisions(service.intent))
+    linux = reconciler.linux
+    keeper.progress = lambda: progress(service.intent.revision, keeper.served, reconciler.programmers, linux)
+    binder.elsewhere = served_elsewhere(keeper, linux)
+    reconciler.elsewhere.peers = keeper
+    keeper.declare(with_bridges(service.intent))
     return keeper
 
 
@@ -319,7 +301,7 @@ def _connect(
             events.add(EventKind.ROLLOUT, host="", network=network, message=message, now=time.time())
         if keeper is not None:
             if any(change.kind is Kind.HOST for change in changes):
-                keeper.declare(_revisions(after))
+                keeper.declare(with_bridges(after))
             keeper.progressed()
 
     def progressed() -> None:
@@ -331,21 +313,26 @@ def _connect(
         reconciler.peers_changed()
         rollouts.look_again()
 
+    def agents_progressed() -> None:
+        peers_changed()
+        if keeper is not None:
+            keeper.progressed()
+
     service.on_change = changed
     reconciler.on_progress = progressed
     reconciler.on_host = recorder.look_again
     recorder.linux = reconciler.linux.capability
     reconciler.linux.on_host = recorder.look_again
-    reconciler.linux.on_progress = peers_changed
+    reconciler.linux.on_progress = agents_progressed
     reconciler.records_hosts = True
     if keeper is not None:
-        keeper.on_peers = peers_changed
+        handover = Handover(keeper.heard_by_others, reconciler.linux)
 
+        def told() -> None:
+            handover.look()
+            peers_changed()
 
-def _revisions(intent: Intent) -> dict[str, int]:
-    """Return the hosts that controllers share out: those with bridges."""
-    linux = intent.linux_hosts
-    return {name: host.revision for name, host in intent.hosts.items() if name not in linux}
+        keeper.on_peers = told
 
 
 async def serve(settings: Settings, make_hosts: MakeHosts = OvsdbHosts) -> None:
@@ -400,8 +387,3 @@ def _address(text: str) -> tuple[str, int]:
     """Take ADDRESS:PORT apart; an IPv6 address stands in brackets."""
     address, _, port = text.rpartition(":")
     return address.strip("[]"), int(port)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})

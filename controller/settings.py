@@ -58,9 +58,13 @@ class Settings:
             raise SetupError("one host alone needs a store that other controllers share", "give --store")
         if (self.rest_cert is None) is not (self.rest_key is None):
             raise SetupError("a certificate and its key go together", "give --rest-cert and --rest-key")
-        _check_remotes(self.store, "--store", passive=False)
-        _check_remotes(self.store_listen, "--store-listen", passive=True)
-        _check_remotes(self.local_ovsdb, "--local-ovsdb", passive=False)
+        for text, option, passive in (
+            (self.store, "--store", False),
+            (self.store_listen, "--store-listen", True),
+            (self.local_ovsdb, "--local-ovsdb", False),
+        ):
+            if any(remote.is_tls for remote in check_remotes(text, option, passive=passive)):
+                raise SetupError(f"{option} {text}", "TLS is not wired into this command yet")
 
     @property
     def shares_hosts(self) -> bool:
@@ -78,7 +82,8 @@ class Settings:
         return self.state_directory / "ovsdb.sock"
 
 
-def _check_remotes(text: str | None, option: str, *, passive: bool) -> None:
+def check_remotes(text: str | None, option: str, *, passive: bool) -> tuple[Remote, ...]:
+    """Return the places that an option names. Raises SetupError."""
     try:
         remotes = () if text is None else parse_remotes(text)
     except EncodeError as error:
@@ -86,8 +91,7 @@ def _check_remotes(text: str | None, option: str, *, passive: bool) -> None:
     for remote in remotes:
         if remote.passive is not passive:
             raise SetupError(f"{option} {text}", f"{_example(remote, passive=passive)} is such a place")
-        if remote.is_tls:
-            raise SetupError(f"{option} {text}", "TLS is not wired into this command yet")
+    return remotes
 
 
 def _example(remote: Remote, *, passive: bool) -> str:

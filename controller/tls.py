@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTPS to a controller: whom to trust, and what is wrong, in words that say what to change."""
+"""TLS to a controller or a store: whom to trust, and what is wrong, in words that say what to change."""
 
 from __future__ import annotations
 
@@ -23,6 +23,22 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=None if ca is None else str(ca))
     except OSError as error:
         raise SetupError(f"--ca {ca}: {_words(error)}", "want certificates in PEM") from error
+
+
+def introduced(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return what shows a certificate to a store and trusts who is signed by `ca`, whatever name that has.
+
+    So does Open vSwitch, whose certificates name no machines (ovs-pki(8)). Raises SetupError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    try:
+        context.load_verify_locations(ca)
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        words = f"--ca {ca}, --cert {certificate}, --key {key}: {_words(error)}"
+        raise SetupError(words, "want certificates in PEM and the second one's private key") from error
+    return context
 
 
 def presentable(certificate: Path, key: Path) -> None:

@@ -3,7 +3,8 @@
 
 Only what concerns options is taken apart (OVS lib/odp-util.c, format_odp_tun_attr and format_geneve_opts). With -m OVS
 prints the options of the packet that the megaflow was made for even where it does not match on them: a mask of 0
-follows then.
+follows then. The kernel's datapath keeps of the packet only what the megaflow matches on (Linux
+net/openvswitch/datapath.c, ovs_flow_cmd_new): the rest is zeros, which read as options of one word each.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
+from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
+
 _FLOW = re.compile(
     r"ufid:(?P<ufid>[0-9a-f-]{36}), (?P<key>.*?tunnel\((?P<tunnel>.*?geneve\((?P<options>.*?)\)(?P<rest>,.*?)?\)),"
     r".*?), packets:(?P<packets>\d+), .*actions:(?P<actions>[^,]*)"
 )
 _OPTION = re.compile(
-    r"\{class=(0x[0-9a-f]+)(/0)?,type=(0x[0-9a-f]+)(?:/0)?,len=(\d+)(?:/0)?(?:,(?:0x)?[0-9a-f]+(?:/(?:0x)?[0-9a-f]+)?)?\}"
+    r"\{class=(0x[0-9a-f]+|0)(/0)?,type=(0x[0-9a-f]+|0)(?:/0)?,len=(\d+)(?:/0)?"
+    r"(?:,(?:0x)?[0-9a-f]+(?:/(?:0x)?[0-9a-f]+)?)?\}"
 )
 _REMAINING = re.compile(r"opt len \d+ greater than remaining (\d+)")
 _SOURCE = re.compile(r"(?:^|,)(?:ipv6_)?src=([0-9a-f.:]+)")
@@ -34,6 +38,10 @@ class OptionHeader(NamedTuple):
     option_type: int
     length: int
     "Bytes of data."
+
+
+NOTHING = OptionHeader(0, 0, 0)
+"How a word of options reads that the kernel does not tell of."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +60,8 @@ class TunnelMegaflow:
     options: tuple[OptionHeader, ...]
     malformed: int
     "Bytes at the end that are no option; 0 when the options fill the header."
+    untold: int
+    "Bytes of options of which the kernel tells no more than that; there are no `options` then."
     sees_options: bool
     "False: packets with other options of the same length as a whole match as well."
     refused_unseen: bool
@@ -75,10 +85,12 @@ def _megaflow(found: re.Match[str]) -> TunnelMegaflow | None:
     if source is None or tun_id is None or "recirc_id(0)" not in found["key"]:
         return None
     options = _OPTION.findall(found["options"])
+    headers = tuple(OptionHeader(int(each[0], 16), int(each[2], 16), int(each[3])) for each in options)
     remaining = _REMAINING.search(found["options"])
     eth_type = _ETH_TYPE.search(found["key"])
     drops = found["actions"] == "drop"
     wild = all(option[1] for option in options)
+    untold = len(headers) * OPTION_HEADER_LENGTH if wild and set(headers) == {NOTHING} else 0
     return TunnelMegaflow(
         ufid=found["ufid"],
         key=found["key"],
@@ -86,8 +98,9 @@ def _megaflow(found: re.Match[str]) -> TunnelMegaflow | None:
         source=ip_address(source[1]),
         tun_id=int(tun_id[1], 16),
         eth_type=0 if eth_type is None else int(eth_type[1], 16),
-        options=tuple(OptionHeader(int(each[0], 16), int(each[2], 16), int(each[3])) for each in options),
+        options=() if untold else headers,
         malformed=0 if remaining is None else int(remaining[1]),
+        untold=untold,
         sees_options=not wild,
         # A translation that went through matches on all tunnel flags and prints them plainly; one that broke off
         # leaves out the O bit, and signs show what it does match on (OVS ofproto/tunnel.c, tnl_wc_init).

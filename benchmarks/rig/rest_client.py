@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 _PATIENCE = 60.0
 _BODILESS = (204, 304)
+
+_IDLE = 2.0
+"Seconds after which a connection is not used again: the controller ends those that rest for five."
 
 
 class Answer(NamedTuple):
@@ -37,8 +41,9 @@ class RestClient:
     """One keep-alive connection to the controller's REST API. Use as a context."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._socket = self._connected()
+        self._used = time.monotonic()
 
     def __enter__(self) -> RestClient:
         return self
@@ -52,6 +57,9 @@ class RestClient:
 
     def send(self, request: bytes) -> Answer:
         """Send an encoded request and wait for its answer."""
+        if time.monotonic() - self._used > _IDLE:
+            self._socket.close()
+            self._socket = self._connected()
         self._socket.sendall(request)
         received = self._socket.recv(65536)
         while (end := received.find(b"\r\n\r\n")) < 0:
@@ -64,7 +72,13 @@ class RestClient:
         while missing > 0:
             parts.append(self._more())
             missing -= len(parts[-1])
+        self._used = time.monotonic()
         return Answer(status, b"".join(parts))
+
+    def _connected(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self._port), timeout=_PATIENCE)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
 
     def _more(self) -> bytes:
         data = self._socket.recv(65536)

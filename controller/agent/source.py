@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an agent gets what its kernel should hold, and tells how it is: a controller's REST API."""
+"""Where an agent gets what its kernel should hold, and tells how it is: by default a controller's REST API."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from controller.joining.leave import plan_leave
 from controller.joining.observe import Machine, observe, read_record
 from controller.joining.steps import Plan, Step, render
 from controller.settings import LOCAL_OVSDB
+from ovs_geneve.vport import GENEVE_PORT
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing: print the steps.")
 _ovsdb = click.option(
@@ -50,6 +51,12 @@ class Rest:
             except Refused as refused:
                 if refused.status != httpx.codes.NOT_FOUND:
                     raise
+
+    def hears(self, rest: str, host: str) -> bool:
+        """Tell whether the controller is connected with a host, or its agent."""
+        with closing(Client(rest, self._ca)) as client:
+            conditions = client.get(f"hosts/{host}")["status"]["conditions"]
+        return any((one["type"], one["status"]) == ("Connected", "True") for one in conditions)
 
 
 @click.group("host")
@@ -90,7 +97,13 @@ def host() -> None:
     show_default=True,
     help="With --kind linux: one geneve device for all; or one for each network and peer, without options.",
 )
-@click.option("--agent", is_flag=True, help="Run the agent beside Open vSwitch too.")
+@click.option(
+    "--tunnel-port",
+    type=click.IntRange(1, 65535),
+    default=GENEVE_PORT,
+    show_default=True,
+    help="The overlay's UDP port, when its controller has another one.",
+)
 @_ovsdb
 @_dry_run
 def join(
@@ -101,7 +114,7 @@ def join(
     name: str | None,
     endpoint: str | None,
     tunnels: str,
-    agent: bool,
+    tunnel_port: int,
     ovsdb: str,
     dry_run: bool,
 ) -> None:
@@ -113,7 +126,7 @@ def join(
             controller=ControllerAddress.parse(address, manager),
             endpoint=endpoint,
             tunnels=tunnels,
-            agent=agent,
+            tunnel_port=tunnel_port,
             ca=str(ca or ""),
         )
         machine = Machine(ovsdb=ovsdb)
@@ -122,6 +135,7 @@ def join(
             controller_host=wish.controller.host,
             declared=_declared(wish),
             joined=read_record(machine),
+            tunnel_port=wish.tunnel_port,
             with_kernel=wish.kind is HostKind.LINUX,
         )
         plan = plan_join(wish, facts, _packaged_unit())

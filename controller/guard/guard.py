@@ -155,6 +155,7 @@ class Guard:
             decision = watch.look(flows, rules, peers, datapath, time.monotonic())
             if decision.commands:
                 pause = _SOON
+                beat.again()
                 replies = await call(socket, decision.commands)
                 self._tell_failures(host, zip(decision.commands, replies, strict=True))
             self._tell(host, decision, intent)
@@ -205,6 +206,10 @@ class _Beat:
         self._counted: str | None = None
         self._dumped = 0.0
         self._not_before = 0.0
+
+    def again(self) -> None:
+        """Dump at the next look, whatever the counter says: the kernel's datapath moves none."""
+        self._dumped = -math.inf
 
     async def is_due(self, socket: Path, *, holds: bool) -> bool:
         """Ask ovs-vswitchd."""

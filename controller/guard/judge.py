@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ovs_geneve.geneve.option import OPTION_HEADER_LENGTH
-from ovs_geneve.megaflow import OptionHeader, TunnelMegaflow
+from ovs_geneve.megaflow import NOTHING, OptionHeader, TunnelMegaflow
 from ovs_geneve.openflow.tlv_table import TlvMap
 from ovs_geneve.values import is_critical
 
@@ -22,15 +22,19 @@ class Fault(StrEnum):
     MALFORMED = "malformed"
     DUPLICATE = "duplicate"
     NOT_CARRIED = "not-carried"
+    UNTOLD = "untold"
+    "It was one of the first three; the kernel's datapath does not tell which (docs/decisions/0006-bad-options.md)."
     OUTDATED = "outdated"
-    "It was one of the first three when it came; the bridge has another TLV map now."
+    "It was one of them when it came; the bridge has another TLV map now."
 
 
 class Verdict(NamedTuple):
-    """A fault, and the option that it is about; None where the bytes make no option."""
+    """A fault, and the option that it is about; None where the bytes make no option, or nobody tells of it."""
 
     fault: Fault
     option: OptionHeader | None = None
+    length: int = 0
+    "Bytes of all options of the packet, where nothing else is told."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Rules:
 
 def judge(flow: TunnelMegaflow, rules: Rules) -> Verdict | None:
     """Say what is wrong with the options of a megaflow's packets; None if nothing is."""
+    if flow.untold:
+        return Verdict(Fault.UNTOLD, length=flow.untold) if flow.refused_unseen else None
     unseen = _refused_by_ovs(flow, rules)
     if unseen is not None or flow.refused_unseen:
         return unseen or Verdict(Fault.OUTDATED)
@@ -61,7 +67,7 @@ def judge(flow: TunnelMegaflow, rules: Rules) -> Verdict | None:
     seen = set[tuple[int, int]]()
     for option in flow.options:
         key = option.option_class, option.option_type
-        if key in seen:
+        if key in seen and option != NOTHING:
             return Verdict(Fault.DUPLICATE, option)
         seen.add(key)
         if key in rules.lengths and carried is not None and key not in carried:

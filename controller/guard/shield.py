@@ -43,6 +43,8 @@ def ufid_of(poison: TunnelMegaflow) -> str:
 
 def shield_of(poison: TunnelMegaflow, rules: Rules) -> str | None:
     """Return what `dpctl/add-flow` takes; None where good packets cannot be told from the bad ones."""
+    if poison.untold:
+        return None
     if poison.malformed and (_looks_good(poison, rules) or _NOBODYS in rules.lengths):
         return None
     return f"ufid:{ufid_of(poison)},{_key(poison)}"

@@ -104,9 +104,12 @@ class Watch:
                 continue
             packets[flow.ufid] = flow.packets
             poisons = flow.refused_unseen and not is_shield(flow.ufid)
-            offences += self._offence(flow, verdict, poisons, now)
+            # A kernel's megaflow matches on the length of all options: with another one it hits no good packet.
+            cuts_off = poisons and flow.untold in (0, rules.good_length(flow.tun_id))
+            offences += self._offence(flow, verdict, cuts_off, now)
             if poisons:
-                met[flow.ufid] = self._stubborn.get(flow.ufid, 0) + 1
+                # Nothing stands in for what is not told: the next bad packet brings it back, also after a purge.
+                met[flow.ufid] = 0 if flow.untold else self._stubborn.get(flow.ufid, 0) + 1
                 commands += self._cure(flow, verdict, rules, datapath, now)
         self._packets, self._stubborn = packets, met
         commands += self._put_back(present, datapath, now)
@@ -120,7 +123,7 @@ class Watch:
         return verdict_of(flow) or judge(flow, rules)
 
     def _offence(
-        self, flow: TunnelMegaflow, verdict: Verdict, poisons: bool, now: float
+        self, flow: TunnelMegaflow, verdict: Verdict, cuts_off: bool, now: float
     ) -> Iterable[Offence]:
         before = self._packets.get(flow.ufid)
         # The packet that a megaflow was made for is not among those it counts; a shield was made for none.
@@ -129,7 +132,9 @@ class Watch:
         if flow.ufid in self._shields and new:
             self._shields[flow.ufid].used = now
         if new:
-            yield Offence(source=flow.source, vni=flow.tun_id, verdict=verdict, packets=new, cuts_off=poisons)
+            yield Offence(
+                source=flow.source, vni=flow.tun_id, verdict=verdict, packets=new, cuts_off=cuts_off
+            )
 
     def _cure(
         self, flow: TunnelMegaflow, verdict: Verdict, rules: Rules, datapath: str, now: float

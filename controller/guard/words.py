@@ -19,6 +19,7 @@ _WHAT = {
     Fault.MALFORMED: "options that do not fit their header",
     Fault.DUPLICATE: "{option} twice in a packet",
     Fault.NOT_CARRIED: "{option}, which the network does not carry",
+    Fault.UNTOLD: "{option} that Open vSwitch refuses (the kernel does not tell which)",
     Fault.OUTDATED: "options that were not understood",
 }
 
@@ -35,27 +36,27 @@ class Words:
     """Describes offences, the same ones in the same words."""
 
     def __init__(self) -> None:
-        self._named: dict[tuple[object, ...], set[OptionHeader]] = defaultdict(set)
+        self._named: dict[tuple[object, ...], set[OptionHeader | int]] = defaultdict(set)
 
     def describe(
         self, host: str, offence: Offence, peer: str, network: str, called: Called = _nothing
     ) -> str:
         """Say who sent what; `network` is a name, or says VNI where there is none; `called` knows names of options."""
         named = self._named[host, offence.source, offence.vni, offence.verdict.fault]
-        option = offence.verdict.option
-        if option is not None and option not in named:
+        seen = offence.verdict.option or offence.verdict.length
+        if seen and seen not in named:
             if len(named) < MAX_OPTIONS:
-                named.add(option)
+                named.add(seen)
             else:
-                option = None
-        what = _WHAT[offence.verdict.fault].format(option=_name(option, called))
+                seen = 0
+        what = _WHAT[offence.verdict.fault].format(option=_name(seen, called))
         place = network if network.startswith("VNI") else f"network {network} (VNI {offence.vni})"
         return f"{peer} ({offence.source}) sent {what}, on {place}"
 
 
-def _name(option: OptionHeader | None, called: Called) -> str:
-    if option is None:
-        return "options of many kinds"
+def _name(option: OptionHeader | int, called: Called) -> str:
+    if isinstance(option, int):
+        return f"{option} bytes of options" if option else "options of many kinds"
     number = f"{option.option_class:#06x}/{option.option_type:#04x}"
     name = called(option.option_class, option.option_type)
     return f"option {f'{name} ({number})' if name else number} of {option.length} bytes"

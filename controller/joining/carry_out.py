@@ -13,7 +13,18 @@ from typing import Any, Protocol
 from controller.errors import SetupError
 from controller.joining.facts import OvsFacts
 from controller.joining.observe import Machine, read_ovs
-from controller.joining.steps import Await, Awaited, Dismiss, Enrol, Plan, Remove, Run, Step, Write
+from controller.joining.steps import (
+    Await,
+    AwaitAgent,
+    Awaited,
+    Dismiss,
+    Enrol,
+    Plan,
+    Remove,
+    Run,
+    Step,
+    Write,
+)
 
 _PATIENCE = 15.0
 "Seconds that a controller has to answer, or to take away what is its own."
@@ -32,6 +43,9 @@ class Api(Protocol):
 
     def delete_host(self, rest: str, host: str) -> None:
         """Forget a host; no matter when it is not known."""
+
+    def hears(self, rest: str, host: str) -> bool:
+        """Tell whether the controller is connected with a host, or its agent."""
 
 
 def carry_out(plan: Plan, machine: Machine, api: Api, say: Callable[[Step], None]) -> None:
@@ -59,7 +73,9 @@ def _take(step: Step, machine: Machine, api: Api) -> None:
         case Dismiss(rest=rest, host=host):
             api.delete_host(rest, host)
         case Await():
-            _wait(step, machine)
+            _wait(step, lambda: _is_so(step, asyncio.run(read_ovs(machine))))
+        case AwaitAgent(rest=rest, host=host):
+            _wait(step, lambda: api.hears(rest, host))
 
 
 def _run(step: Run, machine: Machine) -> None:
@@ -82,9 +98,9 @@ def _run(step: Run, machine: Machine) -> None:
         raise SetupError(f"{step.why}: {command[0]}: {said or f'status {done.returncode}'}", step.advice)
 
 
-def _wait(step: Await, machine: Machine) -> None:
+def _wait(step: Await | AwaitAgent, is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + _PATIENCE
-    while not _is_so(step, asyncio.run(read_ovs(machine))):
+    while not is_so():
         if time.monotonic() > end:
             raise SetupError(f"{step.why}: not within {_PATIENCE:.0f} s", step.advice)
         time.sleep(_PAUSE)

@@ -12,6 +12,7 @@ from controller.errors import SetupError
 from controller.intent.model import HostKind
 from ovs_geneve.errors import EncodeError
 from ovs_geneve.ovsdb.remote import OVSDB_PORT, Remote, Transport, parse_remote
+from ovs_geneve.vport import GENEVE_PORT
 
 REST_PORT = 6680
 
@@ -75,8 +76,8 @@ class Wish:
     endpoint: str | None = None
     "The tunnel endpoint; None takes the address from which the controller is reached."
     tunnels: str = "metadata"
-    agent: bool = False
-    "Beside Open vSwitch too; a host without it always has one."
+    tunnel_port: int = GENEVE_PORT
+    "The UDP port of the overlay."
     ca: str = ""
     "The file that says who signed the controller's certificate; empty for whom the system trusts."
     owner: str = "ovs-geneve"

@@ -16,7 +16,7 @@ from controller.intent.model import HostKind, TunnelStyle
 from controller.intent.needs import MODULES
 from controller.joining import layout
 from controller.joining.facts import Joined, MachineFacts, OvsFacts, Wish
-from controller.joining.steps import Await, Awaited, Enrol, Plan, Refusal, Run, Step, Write
+from controller.joining.steps import Await, AwaitAgent, Awaited, Enrol, Plan, Refusal, Run, Step, Write
 from controller.southbound.facts import OLDEST_OVS
 from ovs_geneve.ovsdb.provision import OWNER_KEY
 
@@ -43,13 +43,9 @@ def plan_join(wish: Wish, facts: MachineFacts, packaged_unit: str) -> Plan:
         *(_calls_in(wish, facts, facts.ovs) if wish.kind is HostKind.OVS and facts.ovs else ()),
         *record,
         *_enrol(wish, facts),
-        *(_agent(facts, packaged_unit, changed=bool(record)) if _wants_agent(wish) else ()),
+        *(_agent(wish, facts, packaged_unit, changed=bool(record)) if wish.kind is HostKind.LINUX else ()),
     )
     return Plan(steps=steps, notes=tuple(_notes(wish, facts)))
-
-
-def _wants_agent(wish: Wish) -> bool:
-    return wish.agent or wish.kind is HostKind.LINUX
 
 
 def _always(wish: Wish, facts: MachineFacts) -> Iterator[Refusal]:
@@ -78,7 +74,7 @@ def _always(wish: Wish, facts: MachineFacts) -> Iterator[Refusal]:
         )
     if facts.port_holder:
         yield Refusal(
-            f"UDP port 6081 is held by {facts.port_holder}",
+            f"UDP port {wish.tunnel_port} is held by {facts.port_holder}",
             "end it, or give it another port: two cannot share it",
         )
     declared = facts.declared
@@ -87,9 +83,9 @@ def _always(wish: Wish, facts: MachineFacts) -> Iterator[Refusal]:
             f"the controller has a host {wish.host} of kind {declared.get('kind', 'ovs')}",
             f"--kind {declared.get('kind', 'ovs')}, or another --name",
         )
-    if _wants_agent(wish) and wish.controller.rest is None:
+    if wish.kind is HostKind.LINUX and wish.controller.rest is None:
         yield Refusal("the agent speaks REST", "--controller http://ADDRESS:6680")
-    if _wants_agent(wish) and wish.ca.startswith(_UNSEEN):
+    if wish.kind is HostKind.LINUX and wish.ca.startswith(_UNSEEN):
         yield Refusal(
             f"--ca {wish.ca}: the agent's unit does not see what is there (ProtectHome, PrivateTmp)",
             "copy it below /etc/ovs-geneve",
@@ -243,8 +239,8 @@ def _daemon_reload() -> Run:
     return Run("systemd reads its files anew", ("systemctl", "daemon-reload"))
 
 
-def _agent(facts: MachineFacts, packaged_unit: str, *, changed: bool) -> Iterator[Step]:
-    """Have systemd run it; `changed` when its environment did."""
+def _agent(wish: Wish, facts: MachineFacts, packaged_unit: str, *, changed: bool) -> Iterator[Step]:
+    """Have systemd run it, and see that it does; `changed` when its environment did."""
     if not facts.systemd:
         return
     if facts.unit is None or facts.unit == layout.UNIT:
@@ -259,13 +255,15 @@ def _agent(facts: MachineFacts, packaged_unit: str, *, changed: bool) -> Iterato
         yield Run("the agent runs, now and after a reboot", start, advice)
     elif changed:
         yield Run("the agent runs with what is new", ("systemctl", "restart", layout.AGENT_SERVICE), advice)
+    if changed or not facts.unit_enabled:
+        yield AwaitAgent("the controller hears it", wish.controller.rest or "", wish.host, advice)
 
 
 def _notes(wish: Wish, facts: MachineFacts) -> Iterator[str]:
     if wish.controller.rest is None:
         body = json.dumps(_document(wish, facts))
         yield f"this host waits to be enrolled; on the controller: PUT /v1/hosts/{wish.host} {body}"
-    if _wants_agent(wish) and not facts.systemd:
+    if wish.kind is HostKind.LINUX and not facts.systemd:
         trust = f" --ca {wish.ca}" if wish.ca else ""
         yield (
             f"no systemd here; see to it that this always runs: "

@@ -58,6 +58,7 @@ def observe(
     controller_host: str = "",
     declared: Mapping[str, Any] | None = None,
     joined: Joined | None = None,
+    tunnel_port: int = GENEVE_PORT,
     with_kernel: bool,
 ) -> MachineFacts:
     """Look at everything; the kernel's modules only when the host is to do without Open vSwitch."""
@@ -70,7 +71,7 @@ def observe(
         ovs=asyncio.run(read_ovs(machine)) if installed else None,
         missing_modules=tuple(name for name in names if not _has_module(name)),
         kernel=platform.release(),
-        port_holder=_port_holder(),
+        port_holder=_port_holder(tunnel_port),
         source=_source(controller_host) if controller_host else "",
         systemd=machine.path("/run/systemd/system").is_dir(),
         command=str(Path(sys.argv[0]).absolute()),
@@ -146,9 +147,9 @@ def _has_module(name: str) -> bool:
     return done.returncode == 0
 
 
-def _port_holder() -> str:
-    """Say who has UDP port 6081, unless it is us: the kernel's tunnels are seen among its sockets too."""
-    if not any(_is_bound(Path(f"/proc/net/{table}")) for table in ("udp", "udp6")):
+def _port_holder(port: int) -> str:
+    """Say who has a UDP port, unless it is us: the kernel's tunnels are seen among its sockets too."""
+    if not any(_is_bound(Path(f"/proc/net/{table}"), port) for table in ("udp", "udp6")):
         return ""
     devices = [
         path.parent
@@ -159,7 +160,7 @@ def _port_holder() -> str:
     others = sorted({device.name for device in devices} - {device.name for device in ours})
     if ours:
         return ""
-    return f"geneve device {', '.join(others)}" if others else "a process: ss -ulnp sport = 6081"
+    return f"geneve device {', '.join(others)}" if others else f"a process: ss -ulnp sport = {port}"
 
 
 def _is_ours(device: Path) -> bool:
@@ -168,11 +169,11 @@ def _is_ours(device: Path) -> bool:
     return alias.startswith(MARK) or device.name.startswith("genev_sys_")
 
 
-def _is_bound(table: Path) -> bool:
+def _is_bound(table: Path, wanted: int) -> bool:
     if not table.exists():
         return False
     ports = (line.split()[1].rpartition(":")[2] for line in table.read_text().splitlines()[1:])
-    return any(int(port, 16) == GENEVE_PORT for port in ports)
+    return any(int(port, 16) == wanted for port in ports)
 
 
 def _source(host: str) -> str:

@@ -73,7 +73,17 @@ class Await:
     advice: str
 
 
-Step = Run | Write | Remove | Enrol | Dismiss | Await
+@dataclass(frozen=True, slots=True)
+class AwaitAgent:
+    """Ask the controller until it hears the host's agent."""
+
+    why: str
+    rest: str
+    host: str
+    advice: str
+
+
+Step = Run | Write | Remove | Enrol | Dismiss | Await | AwaitAgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +120,5 @@ def render(step: Step) -> str:
             return f"curl -X DELETE {rest}/v1/hosts/{host}"
         case Await(what=what):
             return f"# wait until {what.value}"
+        case AwaitAgent(rest=rest, host=host):
+            return f"# wait until {rest}/v1/hosts/{host} is Connected"

@@ -43,6 +43,12 @@ class Feed:
         self.is_open = True
         self._wake.set()
 
+    def send_away(self) -> None:
+        """End what the agent follows that does."""
+        self._turn += 1
+        self.is_open = False
+        self._wake.set()
+
     def end(self, turn: int) -> bool:
         """End what an agent followed; False when another one follows already."""
         if turn != self._turn:

@@ -5,7 +5,7 @@
     agent reports  ─► compiler (interfaces), binder (where ports are), conditions, `acknowledged`
 
 It has no loop of its own. For the reconciler it stands where other controllers do (`Peers`): it says who holds a host
-and whether that is behind.
+and whether that is behind. Several controllers need no leases for these hosts: whoever hears the agent serves it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ from controller.errors import Conflict, NotFound
 from controller.intent.intent import Intent
 from controller.intent.model import CapabilitySpec, Change, HostKind, Kind, TunnelStyle
 from controller.kernels.feed import Feed
-from controller.kernels.report import AgentReport, HostKernel, KernelProblem, PartUpdate, Synced
+from controller.kernels.report import (
+    AgentReport,
+    HostKernel,
+    KernelProblem,
+    PartUpdate,
+    Synced,
+    problems_told,
+)
+from controller.kernels.sight import host_sight
 from controller.linux.compile import HostChanges, LinuxCompiler
 from controller.linux.part import HOST_PART, Part, PartKind
+from ovs_geneve.offload.sight import HostSight
 from ovs_geneve.vport import GENEVE_PORT
 
 AGENT = "its agent"
@@ -39,15 +48,17 @@ class Plugged(Protocol):
 
 
 class LinuxHosts:
-    """What is known of Linux hosts. Implements `controller.southbound.ports.Peers` for them."""
+    """What is known of Linux hosts, or of `only` one. Implements `controller.southbound.ports.Peers` for them."""
 
-    def __init__(self, plugged: Plugged, token: str, tunnel_port: int = GENEVE_PORT) -> None:
+    def __init__(
+        self, plugged: Plugged, token: str, tunnel_port: int = GENEVE_PORT, only: str | None = None
+    ) -> None:
         self._plugged = plugged
         self._token = token
         "Tells this run's generations from those of another."
         self._feeds: dict[str, Feed] = {}
         self._reports: dict[str, AgentReport] = {}
-        self.compiler = LinuxCompiler(tunnel_port)
+        self.compiler = LinuxCompiler(tunnel_port, only)
         self.on_progress: Callable[[], None] = _ignore
         "Called when an agent acknowledged something, came or went."
         self.on_host: Callable[[str], None] = _ignore_host
@@ -96,6 +107,13 @@ class LinuxHosts:
             self._plugged.drop(host)
             self.on_progress()
 
+    def let_go(self, host: str) -> None:
+        """Send a host's agent away, if it is connected here: it is with another controller."""
+        if self.hears(host):
+            self._feeds[host].send_away()
+            self._plugged.drop(host)
+            self.on_progress()
+
     def report(self, host: str, report: AgentReport) -> None:
         """Take in what an agent tells. Raises NotFound, or Conflict for a host with Open vSwitch."""
         feed = self._feed_of(host)
@@ -115,9 +133,17 @@ class LinuxHosts:
         feed = self._feeds.get(host)
         return feed is not None and feed.is_open
 
+    def heard(self) -> Mapping[str, str]:
+        """Return the hosts whose agents are connected here, each with what is wrong there, for other controllers."""
+        return {host: self.told_of(host) for host, feed in self._feeds.items() if feed.is_open}
+
+    def told_of(self, host: str) -> str:
+        """Return what is wrong on a host, for other controllers."""
+        return problems_told(self.problems(host))
+
     def holder_of(self, host: str) -> str | None:
-        """Return who carries out what a host should hold; None for one that is not Linux."""
-        return AGENT if host in self._feeds else None
+        """Return who carries out what a host should hold; None while its agent is not connected here."""
+        return AGENT if self.hears(host) else None
 
     def is_behind(self, host: str, revision: int) -> bool:
         """Tell whether a host may lack a change of this revision."""
@@ -139,6 +165,13 @@ class LinuxHosts:
         """Return what a host's kernel refused."""
         report = self._reports.get(host)
         return () if report is None else report.problems
+
+    def sight(self, host: str) -> HostSight | None:
+        """Return what a host's agent told of its offload; None while none is connected, or it told nothing."""
+        report = self._reports.get(host)
+        if report is None or report.sight is None or not self.hears(host):
+            return None
+        return host_sight(report.sight)
 
     def refusals(self, subject: str, hosts: Iterable[str]) -> Mapping[str, str]:
         """Return, by host, why it leaves out an object of this id."""

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from controller.lab import commands, links, namespaces
 from controller.lab.errors import LabError
-from controller.lab.linux_host import LinuxHost
 from controller.lab.machine import UNDERLAY_LINK, Machine
 from controller.lab.settings import (
     FABRIC_NUMBER,
@@ -73,8 +72,7 @@ def attach(host: Machine) -> None:
     namespaces.create(host.namespace)
 
     def prepare() -> None:
-        # A bridge of a Linux host knows neighbours of IPv6, as long as IPv6 is not disabled there.
-        links.quiet(ipv6=isinstance(host, LinuxHost))
+        links.quiet(ipv6=False)
         links.set_up("lo")
 
     def cables() -> None:

@@ -50,12 +50,12 @@ def parts_of(host: str, intent: Intent, interfaces: Interfaces, tunnel_port: int
 
 
 class LinuxCompiler:
-    """What every Linux host should hold, kept up to date with intent and reports."""
+    """What every Linux host should hold, or `only` one, kept up to date with intent and reports."""
 
-    def __init__(self, tunnel_port: int = GENEVE_PORT) -> None:
-        self._situation = LinuxSituation(tunnel_port=tunnel_port)
+    def __init__(self, tunnel_port: int = GENEVE_PORT, only: str | None = None) -> None:
+        self._situation = LinuxSituation(tunnel_port=tunnel_port, only=only)
         self._parts: dict[str, dict[Part, LinuxPart]] = {}
-        "Of every Linux host; while there is none, nothing else is kept."
+        "Of every Linux host that is asked for; while there is none, nothing else is kept."
         self.parts_compiled = 0
         "How many parts were ever compiled: what changes cost."
 
@@ -72,19 +72,20 @@ class LinuxCompiler:
         """Follow the intent; `changes` lead from the last one to this. Return the parts that are others now."""
         situation, changes = self._situation, tuple(changes)
         if not self._parts:
-            if not intent.linux_hosts:
-                situation.intent = intent
+            situation.intent = intent
+            if not situation.linux_hosts:
                 return {}
             situation.begin(intent)
-            return self._compile({place for host in intent.linux_hosts for place in self._all_of(host)})
+            return self._compile({place for host in situation.linux_hosts for place in self._all_of(host)})
         old, underlay = situation.intent, situation.underlay
         situation.move_on(intent, changes)
         moves = situation.seat(set(ports_to_seat(changes, old, intent)))
         places = set(places_of_moves(moves, situation))
         for change in changes:
             places.update(places_of_change(change, old, situation))
-            if change.kind is Kind.HOST and (change.name in self._parts or situation.is_linux(change.name)):
-                places.update(self._all_of(change.name))
+            name = change.name
+            if change.kind is Kind.HOST and (name in self._parts or situation.is_asked_for(name)):
+                places.update(self._all_of(name))
         places.update(places_sharing(changes, old, situation))
         if situation.underlay != underlay:
             places.update(places_of_underlay(situation))

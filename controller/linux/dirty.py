@@ -112,7 +112,7 @@ def places_of_interfaces(
 
 def places_of_underlay(situation: LinuxSituation) -> Iterator[Place]:
     """Yield what depends on the MTU of networks."""
-    for host in situation.intent.linux_hosts:
+    for host in situation.linux_hosts:
         for network in situation.seats.networks_on(host):
             yield from _on(host, _own_side(host, network, situation))
 
@@ -189,7 +189,7 @@ def _host(change: Change, situation: LinuxSituation) -> Iterator[Place]:
     name = change.name
     if _whereabouts(change.old) == _whereabouts(change.new):
         return
-    for host in situation.intent.linux_hosts:
+    for host in situation.linux_hosts:
         yield host, Part(PartKind.PEER, name)
     for network in situation.seats.networks_on(name):
         for host in situation.linux_hosts_of(network):

@@ -69,8 +69,10 @@ def attachment(network: LinuxNetwork, port: LocalPort) -> Attachment:
 def settings(link: Link) -> Iterator[Setting]:
     """Yield what keeps the host's own IPv6 off a device of ours: it would speak into a tenant's network."""
     if isinstance(link.kind, BridgeLink):
-        # Where IPv6 is disabled a bridge can have no neighbours; without an address it says nothing either.
+        # Where IPv6 is disabled, as some hosts do for new devices, a bridge can have no neighbours; without an
+        # address it says nothing either.
         yield Setting(path=f"net/ipv6/conf/{link.name}/addr_gen_mode", value="1")
+        yield Setting(path=f"net/ipv6/conf/{link.name}/disable_ipv6", value="0")
     else:
         yield Setting(path=f"net/ipv6/conf/{link.name}/disable_ipv6", value="1")
 

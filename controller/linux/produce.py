@@ -27,7 +27,7 @@ from ovs_geneve.values import mac_text
 def produce(host: str, part: Part, views: LinuxViews) -> LinuxPart | None:
     """Compile a part; None where there is none of this name on this host."""
     situation = views.situation
-    if not situation.is_linux(host):
+    if not situation.is_asked_for(host):
         return None
     own = situation.intent.hosts[host]
     match part.kind:

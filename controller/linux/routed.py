@@ -122,6 +122,8 @@ def _forwarding(device: str) -> Iterator[Setting]:
     # A packet that comes in by a slave of a routing domain has come in by the domain's device.
     yield Setting(path=f"net/ipv4/conf/{device}/forwarding", value="1")
     yield Setting(path=f"net/ipv6/conf/{device}/forwarding", value="1")
+    # Some hosts disable it for new devices: then there are neither routes nor neighbours.
+    yield Setting(path=f"net/ipv6/conf/{device}/disable_ipv6", value="0")
 
 
 def _settings(interface: str) -> Iterator[Setting]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.compiler.seats import Seat, Seats
@@ -27,6 +27,8 @@ class LinuxSituation:
 
     tunnel_port: int = GENEVE_PORT
     "UDP port of tunnels, but for those of IP."
+    only: str | None = None
+    "The one host whose parts are asked for; None for all."
     intent: Intent = field(default_factory=Intent)
     seats: Seats = field(default_factory=Seats)
     interfaces: dict[str, Interfaces] = field(default_factory=dict)
@@ -65,9 +67,19 @@ class LinuxSituation:
         declared = self.intent.hosts.get(host)
         return declared is not None and declared.spec.kind is HostKind.LINUX
 
-    def linux_hosts_of(self, network: str) -> Iterable[str]:
-        """Return the Linux hosts that have ports of a network."""
+    def is_asked_for(self, host: str) -> bool:
+        """Tell whether this is a Linux host whose parts are asked for."""
+        return self.is_linux(host) and self.only in (None, host)
+
+    @property
+    def linux_hosts(self) -> Collection[str]:
+        """The Linux hosts whose parts are asked for."""
         linux = self.intent.linux_hosts
+        return linux if self.only is None else [self.only] if self.only in linux else ()
+
+    def linux_hosts_of(self, network: str) -> Iterable[str]:
+        """Return those that have ports of a network."""
+        linux = self.linux_hosts
         return [host for host in self.seats.hosts_of(network) if host in linux]
 
     def network(self, name: str) -> NetworkView:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from controller.errors import IntentError, StoreUnavailable
 from controller.intent.checks.abilities import refusal
 from controller.intent.commands import Bind, Command, Put, Unbind
 from controller.intent.intent import Intent
-from controller.intent.model import Object, PortSpec
+from controller.intent.model import Change, Kind, Object, PortSpec
 from controller.reconciler.bindings import Able, Arrivals, seat
 
 _log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
+
+_ABOUT_ABILITIES = frozenset(
+    (Kind.HOST, Kind.CAPABILITY, Kind.NETWORK, Kind.ROLLOUT, Kind.POLICY, Kind.OPTION_POLICY)
+)
+"What decides whether a port may be on a host, ports themselves apart."
 
 
 class Binder:
@@ -47,6 +52,12 @@ class Binder:
     def drop(self, host: str) -> None:
         """Forget a host that is no longer enrolled."""
         self._look_at_interfaces(self._arrivals.drop(host))
+
+    def intent_changed(self, changes: Sequence[Change]) -> None:
+        """Follow the intent."""
+        self.look_again(change.name for change in changes if _may_move(change))
+        if any(change.kind in _ABOUT_ABILITIES for change in changes):
+            self.look_at_refused()
 
     def look_again(self, ports: Iterable[str]) -> None:
         """Have ports looked at: something about them changed."""
@@ -142,3 +153,8 @@ class Binder:
             _log.exception("%s: cannot store where it is", command.port)
             await asyncio.sleep(_RETRY_SECONDS)
             self.look_again((command.port,))
+
+
+def _may_move(change: Change) -> bool:
+    """Tell whether a change may have a port belong elsewhere: another controller unbinds ports as well."""
+    return change.kind is Kind.PORT or (change.kind is Kind.BINDING and change.new is None)

@@ -3,39 +3,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, NetworkSpec, OptionPolicySpec, PolicySpec, PortSpec
 from controller.kernels.hosts import LinuxHosts
+from controller.kernels.report import KernelProblem
 from controller.linux.part import HOST_PART, Part, PartKind
-from controller.reconciler.status import Condition, HostProgress, Truth
+from controller.reconciler.elsewhere import Elsewhere
+from controller.reconciler.status import Condition, HostProgress, Truth, served_elsewhere
 
 
-def of_host(hosts: LinuxHosts, host: str, revision: int) -> tuple[Condition, Condition, Condition]:
+def of_host(sight: Elsewhere, host: str, revision: int) -> tuple[Condition, Condition, Condition]:
     """Say whether a host's agent is connected, whether its kernel takes everything, and whether it has it."""
-    return _connected(hosts, host), _provisioned(hosts, host), _programmed(hosts, host, revision)
+    holder, problems = sight.hearer_of(host), sight.problems(host)
+    if holder is None:
+        return (
+            _connected(sight.linux, host),
+            _provisioned(sight.linux, host),
+            _programmed(sight, host, revision),
+        )
+    lacking = sight.lacks(host, revision)
+    connected, provisioned, programmed = served_elsewhere(holder, bool(lacking))
+    if problems:
+        provisioned = _refused(problems)
+        programmed = programmed if lacking else _some_refused(problems)
+    return connected, provisioned, programmed
 
 
-def progress(hosts: LinuxHosts, host: str) -> HostProgress:
+def progress(sight: Elsewhere, host: str) -> HostProgress:
     """Return how far a host's agent is; it has no flows."""
-    phase = "absent" if not hosts.hears(host) else "idle" if hosts.behind_since(host) is None else "applying"
-    return HostProgress(
-        phase=phase, flows=0, groups=0, messages_sent=0, behind_since=hosts.behind_since(host)
-    )
+    hosts = sight.linux
+    behind_since = hosts.behind_since(host)
+    if sight.hearer_of(host) is not None:
+        behind_since = 0 if sight.lacks(host, hosts.compiler.intent.revision) else None
+    phase = "absent" if not hosts.hears(host) else "idle" if behind_since is None else "applying"
+    return HostProgress(phase=phase, flows=0, groups=0, messages_sent=0, behind_since=behind_since)
 
 
-def of_object(hosts: LinuxHosts, held: AnyObject, concerned: Iterable[str]) -> Condition | None:
+def of_object(sight: Elsewhere, held: AnyObject, concerned: Iterable[str]) -> Condition | None:
     """Say that a host leaves an object out or its kernel refuses something of its network; None when all is well."""
     concerned = tuple(concerned)
-    refusals = hosts.refusals(held.id, concerned)
+    refusals = sight.linux.refusals(held.id, concerned)
     if refusals:
         message = "; ".join(f"{host}: {reason}" for host, reason in refusals.items())
         return Condition(type="Programmed", status=Truth.FALSE, reason="NotSupported", message=message)
+    intent = sight.linux.compiler.intent
     parts = {str(part) for part in _parts_of(held)}
-    for host in sorted(concerned):
-        for one in hosts.problems(host):
-            if one.part in parts or _is_of(hosts.compiler.intent, one.part, held):
+    for host in sorted(host for host in concerned if host in intent.linux_hosts):
+        for one in sight.problems(host):
+            if one.part in parts or _is_of(intent, one.part, held):
                 message = f"{host}: {one.object}: {one.message}"
                 return Condition(type="Programmed", status=Truth.FALSE, reason=one.reason, message=message)
     return None
@@ -75,22 +92,34 @@ def _connected(hosts: LinuxHosts, host: str) -> Condition:
 
 def _provisioned(hosts: LinuxHosts, host: str) -> Condition:
     problems = hosts.problems(host)
-    if not problems:
-        reported = hosts.capability(host) is not None
-        status = Truth.TRUE if reported else Truth.UNKNOWN
-        return Condition(type="Provisioned", status=status, reason="Provisioned" if reported else "Pending")
+    if problems:
+        return _refused(problems)
+    reported = hosts.capability(host) is not None
+    status = Truth.TRUE if reported else Truth.UNKNOWN
+    return Condition(type="Provisioned", status=status, reason="Provisioned" if reported else "Pending")
+
+
+def _refused(problems: Sequence[KernelProblem]) -> Condition:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = f"{problems[0].object}: {problems[0].message}{more}"
     return Condition(type="Provisioned", status=Truth.FALSE, reason=problems[0].reason, message=message)
 
 
-def _programmed(hosts: LinuxHosts, host: str, revision: int) -> Condition:
+def _programmed(sight: Elsewhere, host: str, revision: int) -> Condition:
+    hosts = sight.linux
+    if not hosts.hears(host):
+        # As of a bridge: what it acknowledged it may hold no more, and nobody would hear of that.
+        message = "its agent is not connected"
+        return Condition(type="Programmed", status=Truth.FALSE, reason="HostUnreachable", message=message)
     lacking = hosts.lacks(host, revision)
     if lacking:
-        reason = "Pending" if hosts.hears(host) else "HostUnreachable"
-        return Condition(type="Programmed", status=Truth.FALSE, reason=reason, message=lacking)
+        return Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message=lacking)
     problems = hosts.problems(host)
     if problems:
-        message = f"{len(problems)} objects refused, {problems[0].object} first"
-        return Condition(type="Programmed", status=Truth.FALSE, reason=problems[0].reason, message=message)
+        return _some_refused(problems)
     return Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
+
+
+def _some_refused(problems: Sequence[KernelProblem]) -> Condition:
+    message = f"{len(problems)} objects refused, {problems[0].object} first"
+    return Condition(type="Programmed", status=Truth.FALSE, reason=problems[0].reason, message=message)

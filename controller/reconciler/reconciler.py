@@ -35,12 +35,13 @@ from controller.reconciler import linux_status, status
 from controller.reconciler.binder import Binder
 from controller.reconciler.bridges import Bridges
 from controller.reconciler.effects import Effects
+from controller.reconciler.elsewhere import Elsewhere
 from controller.reconciler.mtus import Mtus
 from controller.reconciler.programmer import Phase, Programmer
 from controller.reconciler.restoring import Restoring
 from controller.reconciler.status import Condition, HostProgress, Work
 from controller.reconciler.waiters import Waiters
-from controller.southbound.ports import HostLinks, HostReport, Peers, SwitchChannel
+from controller.southbound.ports import HostLinks, HostReport, SwitchChannel
 from ovs_geneve.openflow.events import Event
 from ovs_geneve.openflow.tlv_table import TlvTable
 from ovs_geneve.vport import GENEVE_PORT
@@ -49,11 +50,6 @@ _LEAVE_SECONDS = 2.0
 "How long a host that is taken out may take to drop our flows before its bridge is given back anyway."
 
 _NO_REPORT = HostReport()
-
-_ABOUT_ABILITIES = frozenset(
-    (Kind.HOST, Kind.CAPABILITY, Kind.NETWORK, Kind.ROLLOUT, Kind.POLICY, Kind.OPTION_POLICY)
-)
-"What decides whether a port may be on a host, ports themselves apart."
 
 
 class Reconciler:
@@ -75,20 +71,17 @@ class Reconciler:
         self._tables: dict[str, TlvTable] = {}
         "What each host's bridge told when it was read last."
         self._waiters = Waiters()
-        self.peers: Peers | None = None
-        "The controllers that hosts are shared with; None when all are ours."
         self.on_progress: Callable[[], None] = _ignore
         "Called when a bridge of ours acknowledged something, was read, or went."
         self.on_host: Callable[[str], None] = _ignore_host
         "Called with a host that was declared, whose bridge was read, or whose database told something."
         self.records_hosts = False
         "Somebody records what hosts can do: then one counts as programmed only once that is stored, for who waits."
-        self._served: frozenset[str] | None = None
-        "The hosts that are ours; None is all."
         self._last = 0, 0, 0
         "Revision, parts compiled and hosts concerned of the last change that concerned any."
         self._mtus = Mtus()
         self.linux = LinuxHosts(binder, token, tunnel_port)
+        self.elsewhere = Elsewhere(self.linux, lambda: self.compiler.intent)
         self._restoring = Restoring(call_later, links.look_again)
         self._leaving: dict[str, HostSpec] = {}
         "Hosts that were taken out and may still drop our flows, as they were declared last."
@@ -110,7 +103,7 @@ class Reconciler:
         pending = self.compiler.update(after, changes)
         if pending:
             self._last = after.revision, self.compiler.parts_compiled - compiled, len(pending)
-        hosts = [one for one in changes if _is_of_bridge(one) and self._serves(one.name)]
+        hosts = [one for one in changes if _is_of_bridge(one) and self.elsewhere.is_ours(one.name)]
         for change in hosts:
             self._welcome(change)
         self._enqueue(pending, len(changes))
@@ -121,16 +114,14 @@ class Reconciler:
             self._follow_host(change)
         for host in self._mtus.follow(after, changes):
             self._links.look_again(host)
-        self._binder.look_again(change.name for change in changes if _may_move(change))
-        if any(change.kind in _ABOUT_ABILITIES for change in changes):
-            self._binder.look_at_refused()
+        self._binder.intent_changed(changes)
 
     def serve(self, hosts: frozenset[str] | None) -> None:
         """Keep these hosts equal from now on, None for all; others are let go as they are, untouched."""
         intent = self.compiler.intent
-        before = {name for name in intent.hosts if self._serves(name)}
-        self._served = hosts
-        now = {name for name in intent.hosts if self._serves(name)}
+        before = {name for name in intent.hosts if self.elsewhere.is_ours(name)}
+        self.elsewhere.served = hosts
+        now = {name for name in intent.hosts if self.elsewhere.is_ours(name)}
         for name in before - now:
             self._binder.drop(name)
             self._forget(name)
@@ -205,7 +196,7 @@ class Reconciler:
     def progress(self, host: str) -> HostProgress:
         """Return how far the programming of a host is."""
         if host in self.compiler.intent.linux_hosts:
-            return linux_status.progress(self.linux, host)
+            return linux_status.progress(self.elsewhere, host)
         flows, groups = self.compiler.size(host)
         programmer = self.programmers.get(host)
         return HostProgress(
@@ -229,22 +220,14 @@ class Reconciler:
 
     def conditions(self, held: AnyObject) -> tuple[Condition, ...]:
         """Say how an object stands."""
-        if held.kind is Kind.HOST and held.name in self.compiler.intent.linux_hosts:
-            return status.ACCEPTED, *linux_status.of_host(
-                self.linux, held.name, self.compiler.intent.revision
-            )
-        if held.kind is Kind.HOST and not self._serves(held.name) and self.peers is not None:
-            holder = self.peers.holder_of(held.name)
-            behind = self.peers.is_behind(held.name, self.compiler.intent.revision)
-            return status.ACCEPTED, *status.served_elsewhere(holder, behind)
         if isinstance(held.spec, HostSpec):
-            report, programmer = self.report(held.name), self.programmers.get(held.name)
-            unrecorded = self._is_unrecorded(held.name)
-            return status.ACCEPTED, *status.of_host(held.spec, report, programmer, unrecorded=unrecorded)
+            return status.ACCEPTED, *self._host_conditions(held.name, held.spec)
         revision = self._effective_revision(held)
         concerned = self.hosts_concerned(held)
-        programmed = status.programmed(held.key, revision, concerned, self.programmers, self._elsewhere)
-        programmed = linux_status.of_object(self.linux, held, concerned) or programmed
+        programmed = status.programmed(
+            held.key, revision, concerned, self.programmers, self.elsewhere.whom_to_ask
+        )
+        programmed = linux_status.of_object(self.elsewhere, held, concerned) or programmed
         if held.kind is Kind.PORT:
             host, refusal = self.compiler.intent.host_of(held.name), self._binder.refusal_of(held.name)
             return status.ACCEPTED, status.bound(host, refusal), programmed
@@ -257,6 +240,15 @@ class Reconciler:
             rollouts = [intent.rollouts[name].spec for name in intent.rollouts_of(held.name)]
             return status.ACCEPTED, status.rolling_out(programmed, rollouts)
         return status.ACCEPTED, programmed
+
+    def _host_conditions(self, name: str, spec: HostSpec) -> tuple[Condition, ...]:
+        intent, peers = self.compiler.intent, self.elsewhere.peers
+        if name in intent.linux_hosts:
+            return linux_status.of_host(self.elsewhere, name, intent.revision)
+        if peers is not None and not self.elsewhere.is_ours(name):
+            return status.served_elsewhere(peers.holder_of(name), peers.is_behind(name, intent.revision))
+        report, unrecorded = self.report(name), self._is_unrecorded(name)
+        return status.of_host(spec, report, self.programmers.get(name), unrecorded=unrecorded)
 
     def hosts_concerned(self, held: AnyObject) -> frozenset[str]:
         """Return the hosts whose bridges hold something because of an object."""
@@ -284,8 +276,8 @@ class Reconciler:
     def _lacks(self, host: str, revision: int, object_key: int) -> bool:
         programmer = self.programmers.get(host)
         if programmer is None:
-            elsewhere = self._elsewhere(host)
-            return elsewhere is not None and elsewhere.is_behind(host, revision)
+            peers = self.elsewhere.whom_to_ask(host)
+            return peers is not None and peers.is_behind(host, revision)
         if programmer.refusal_of(object_key):
             return False
         declared = self.compiler.intent.hosts.get(host)
@@ -296,21 +288,10 @@ class Reconciler:
     def _is_unrecorded(self, host: str) -> bool:
         return self.records_hosts and host not in self.compiler.intent.capabilities
 
-    def _elsewhere(self, host: str) -> Peers | None:
-        """Return whom to ask about a host that another controller serves; None for one of ours, or nobody's."""
-        if host in self.compiler.intent.linux_hosts:
-            return self.linux
-        if self.peers is None or self._serves(host) or self.peers.holder_of(host) is None:
-            return None
-        return self.peers
-
     def _effective_revision(self, held: AnyObject) -> int:
         """Return the revision that what bridges hold of an object goes back to: a port also moves."""
         binding = self.compiler.intent.bindings.get(held.name) if held.kind is Kind.PORT else None
         return held.revision if binding is None else max(held.revision, binding.revision)
-
-    def _serves(self, host: str) -> bool:
-        return (self._served is None or host in self._served) and host not in self.compiler.intent.linux_hosts
 
     def _enqueue(self, pending: Mapping[str, HostChange], objects: int = 1) -> None:
         revision = self.compiler.intent.revision
@@ -414,11 +395,6 @@ def _is_of_bridge(change: Change) -> bool:
 def _place(spec: HostSpec) -> tuple[str | None, str | None, str]:
     """Return where a host's bridge is."""
     return spec.ovsdb, spec.system_id, spec.bridge
-
-
-def _may_move(change: Change) -> bool:
-    """Tell whether a change may have a port belong elsewhere: another controller unbinds ports as well."""
-    return change.kind is Kind.PORT or (change.kind is Kind.BINDING and change.new is None)
 
 
 def _ignore() -> None:

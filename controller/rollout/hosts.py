@@ -43,7 +43,7 @@ class RolloutHosts:
         if programmer is not None:
             return _lacks(programmer, revision, object_key, option)
         if host in self.intent.linux_hosts:
-            return self._reconciler.linux.lacks(host, revision)
+            return self._reconciler.elsewhere.lacks(host, revision)
         if self.shared is None or self.shared.holder_of(host) is None:
             return "no controller serves it"
         if option is not None and self._is_taken(host, option):
@@ -51,10 +51,14 @@ class RolloutHosts:
         return "not acknowledged yet" if self.shared.is_behind(host, revision) else ""
 
     def is_ours(self, hosts: Iterable[str]) -> bool:
-        """Tell whether we act for these hosts together: we serve the first of them that anybody serves."""
+        """Tell whether we act for these hosts together: we serve the first of them that anybody serves.
+
+        Hosts without Open vSwitch do not count: whoever hears an agent may be that agent, which acts for nobody.
+        """
         if self.shared is None:
             return True
-        holders = (self.shared.holder_of(host) for host in sorted(hosts))
+        bridged = sorted(host for host in hosts if host not in self.intent.linux_hosts)
+        holders = (self.shared.holder_of(host) for host in bridged)
         first = next((holder for holder in holders if holder is not None), self.shared.name)
         return first == self.shared.name
 

@@ -24,6 +24,7 @@ from uuid import UUID
 
 from controller.shares import table
 from controller.shares.decide import Decision, Session, decide
+from controller.shares.roster import Roster
 from controller.shares.table import ControllerRow, LeaseRow, Progress
 from ovs_geneve.errors import ConnectionLost, TransactionFailed
 from ovs_geneve.ovsdb.client import ConnectionState, OvsdbClient
@@ -69,7 +70,7 @@ class Keeper:
     ) -> None:
         self.name = name
         self.on_peers: Callable[[], None] = _ignore
-        "Called when a host changed hands or a controller told how far it is."
+        "Called when a host changed hands, a controller told how far it is, or went."
         self.progress: Callable[[], Progress] = Progress
         "Asked how far our hosts are."
         self._serve = serve
@@ -95,8 +96,7 @@ class Keeper:
         "Hosts of ours that are no longer declared."
         self._undeclared: dict[str, float] = {}
         "When the lease of a host that is not declared was first seen."
-        self._controllers: dict[str, ControllerRow] = {}
-        self._leases: dict[str, LeaseRow] = {}
+        self._roster = Roster(name)
         self._seen: dict[UUID, float] = {}
         "When the beat of each other controller was last seen to change."
         self._session: UUID | None = None
@@ -108,6 +108,7 @@ class Keeper:
         self._next_tell = 0.0
         self._told = Progress()
         self._has_progress = False
+        self._has_heard = False
         self._is_settled = False
         "What is to be done about leases has been done; time alone may change that."
         self._handing = frozenset[str]()
@@ -159,14 +160,28 @@ class Keeper:
         return self._served
 
     def holder_of(self, host: str) -> str | None:
-        """Return the name of the controller that serves a host."""
-        row = self._leases.get(host)
-        return None if row is None else row.lease.holder
+        """Return the name of the controller that serves a host, or hears its agent."""
+        return self._roster.holder_of(host)
 
     def is_behind(self, host: str, revision: int) -> bool:
         """Tell whether a host may lack a change of this revision, as far as its holder has told."""
-        row = self._controllers.get(self.holder_of(host) or "")
-        return row is None or row.progress.acknowledged < revision or host in row.progress.behind
+        return self._roster.is_behind(host, revision)
+
+    def told_of(self, host: str) -> str:
+        """Return what is wrong on a host without Open vSwitch, as its holder tells it."""
+        return self._roster.told_of(host)
+
+    def heard_by_others(self) -> frozenset[tuple[str, str]]:
+        """Return which other controller hears the agent of which host: pairs of host and controller."""
+        return self._roster.heard_by_others()
+
+    def may_be_held(self, host: str) -> bool:
+        """Tell whether some controller may serve a host: one does, or we have not heard of any yet."""
+        return not self._has_heard or self.holder_of(host) is not None
+
+    async def ready(self) -> None:
+        """Return once it is known which controllers there are. Raises NotSupported for a store that is too old."""
+        await self._client.ready()
 
     # What happens
 
@@ -175,20 +190,17 @@ class Keeper:
         for change in changes:
             if table.differs(change, "beat"):
                 self._seen[change.uuid] = now
-        self._controllers = {row.name: row for row in table.controllers(self._client.replica)}
+        self._roster.take_in(table.controllers(self._client.replica))
         if not all(table.is_news(change) for change in changes):
             self._take_in()
             self._look_again()
-        if any(
-            change.table == table.LEASE or table.differs(change, "acknowledged", "behind")
-            for change in changes
-        ):
+        if any(map(table.moves_hosts, changes)):
             _call(self.on_peers)
 
     def _take_in(self) -> None:
         """Take in who is there and who holds what."""
         replica = self._client.replica
-        self._leases = {row.lease.host: row for row in table.leases(replica)}
+        self._roster.leases = {row.lease.host: row for row in table.leases(replica)}
         if self._session is not None and replica.get(table.CONTROLLER, self._session) is None:
             _log.warning("controller %s was taken for dead: it begins anew", self.name)
             self._session = None
@@ -204,6 +216,7 @@ class Keeper:
             # While we could not see them they may well have beaten.
             self._seen = dict.fromkeys(self._client.replica.rows(table.CONTROLLER), self._loop.time())
             self._next_beat = 0.0
+            self._has_heard = True
             self._look_again()
 
     def _tell_hosts(self) -> None:
@@ -217,7 +230,7 @@ class Keeper:
         if self._session is None or self._loop.time() >= self._valid_until:
             return frozenset()
         known = self._declared.keys() | self._leaving
-        held = {host for host, row in self._leases.items() if row.controller == self._session}
+        held = {host for host, row in self._roster.leases.items() if row.controller == self._session}
         return frozenset((held & known) - self._handing)
 
     # What is done
@@ -245,7 +258,7 @@ class Keeper:
 
     def _deaths(self) -> list[float]:
         """Return when each other controller will have to be taken for dead."""
-        rows = self._controllers.values()
+        rows = self._roster.controllers.values()
         return [self._seen[row.uuid] + DEAD_SECONDS for row in rows if row.uuid != self._session]
 
     async def _step(self) -> None:
@@ -262,7 +275,7 @@ class Keeper:
 
     async def _open(self) -> None:
         """Make our row; one that an earlier process of our name left is in the way."""
-        row = self._controllers.get(self.name)
+        row = self._roster.controllers.get(self.name)
         if row is not None and row.beat == self._first_beat:
             self._begin(row.uuid, 0.0)
             return
@@ -314,20 +327,25 @@ class Keeper:
                 is_alive=row.uuid == self._session or not self._is_dead(row),
                 dedicated=row.dedicated,
             )
-            for row in self._controllers.values()
+            for row in self._roster.controllers.values()
         ]
-        return decide(self.name, sessions, (row.lease for row in self._leases.values()), self._declared)
+        return decide(
+            self.name, sessions, (row.lease for row in self._roster.leases.values()), self._declared
+        )
 
     def _is_dead(self, row: ControllerRow) -> bool:
         return self._loop.time() >= self._seen[row.uuid] + DEAD_SECONDS
 
     async def _act(self, session: UUID, decision: Decision) -> None:
         # All is looked up here, before the first wait: what changes meanwhile makes its transaction fail.
-        silent = [self._controllers[name] for name in sorted(decision.expire)]
+        silent = [self._roster.controllers[name] for name in sorted(decision.expire)]
         first = {host: self._declared[host] * _GENERATIONS + 1 for host in decision.take}
-        take = table.take(session, decision.take, self._leases, first)
-        gifts = [(self._leases[host], self._controllers.get(name or "")) for host, name in decision.hand_over]
-        drops = self._ripe({host: self._leases[host] for host in decision.drop})
+        take = table.take(session, decision.take, self._roster.leases, first)
+        gifts = [
+            (self._roster.leases[host], self._roster.controllers.get(name or ""))
+            for host, name in decision.hand_over
+        ]
+        drops = self._ripe({host: self._roster.leases[host] for host in decision.drop})
         for row in silent:
             _log.warning("controller %s is silent: its hosts are taken over", row.name)
             await self._transact(table.expire(row))
@@ -362,7 +380,7 @@ class Keeper:
     async def _tell_progress(self, session: UUID) -> None:
         """Write how far we are, where somebody may want to know."""
         now = self._loop.time()
-        if not self._has_progress or now < self._next_tell or len(self._controllers) < 2:
+        if not self._has_progress or now < self._next_tell or len(self._roster.controllers) < 2:
             return
         self._next_tell = now + TELL_SECONDS
         self._has_progress = False

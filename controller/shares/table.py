@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
 
@@ -25,8 +25,11 @@ from ovs_geneve.ovsdb.replica import Replica, Row, RowChange
 CONTROLLER = "Controller"
 LEASE = "Lease"
 
+PROGRESS = ("acknowledged", "behind", "agents")
+"What a controller tells of how far it is."
+
 MONITORED = {
-    CONTROLLER: ("name", "beat", "dedicated", "acknowledged", "behind"),
+    CONTROLLER: ("name", "beat", "dedicated", *PROGRESS),
     LEASE: ("host", "controller", "generation"),
 }
 
@@ -38,6 +41,8 @@ class Progress:
     acknowledged: int = 0
     "The revision that all its hosts have, except those in `behind`."
     behind: frozenset[str] = frozenset()
+    agents: Mapping[str, str] = field(default_factory=dict)
+    "The hosts without Open vSwitch whose agent it hears, each with what is wrong there, in the agent's words."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,11 @@ def controllers(replica: Replica) -> Iterator[ControllerRow]:
             name=str(row["name"]),
             beat=_number(row, "beat"),
             dedicated=_texts(row, "dedicated"),
-            progress=Progress(acknowledged=_number(row, "acknowledged"), behind=_texts(row, "behind")),
+            progress=Progress(
+                acknowledged=_number(row, "acknowledged"),
+                behind=_texts(row, "behind"),
+                agents=cast("Mapping[str, str]", row["agents"]),
+            ),
         )
 
 
@@ -91,6 +100,12 @@ def differs(change: RowChange, *columns: str) -> bool:
     if change.table != CONTROLLER or new is None:
         return False
     return old is None or any(old[column] != new[column] for column in columns)
+
+
+def moves_hosts(change: RowChange) -> bool:
+    """Tell whether hosts may have changed hands, or come further."""
+    gone = change.table == CONTROLLER and change.new is None
+    return change.table == LEASE or gone or differs(change, *PROGRESS)
 
 
 def is_news(change: RowChange) -> bool:
@@ -122,8 +137,12 @@ def expire(dead: ControllerRow) -> list[Operation]:
 
 
 def tell(controller: UUID, progress: Progress) -> list[Operation]:
-    """Say how far a controller's hosts are."""
-    row: dict[str, Input] = {"acknowledged": progress.acknowledged, "behind": progress.behind}
+    """Say how far a controller's hosts are, and which agents it hears."""
+    row: dict[str, Input] = {
+        "acknowledged": progress.acknowledged,
+        "behind": progress.behind,
+        "agents": dict(progress.agents),
+    }
     return [Update(CONTROLLER, where_uuid(controller), row)]
 
 

@@ -152,10 +152,16 @@ class Peers(Protocol):
     """The controllers that hosts are shared with."""
 
     def holder_of(self, host: str) -> str | None:
-        """Return the name of the controller that serves a host; None while nobody does."""
+        """Return the name of the controller that serves a host, None while nobody does.
+
+        A host without Open vSwitch is served by whoever hears its agent.
+        """
 
     def is_behind(self, host: str, revision: int) -> bool:
         """Tell whether a host may lack a change of this revision, as far as its holder has told."""
+
+    def told_of(self, host: str) -> str:
+        """Return what is wrong on a host without Open vSwitch, as its holder tells it; "" for nothing."""
 
 
 class HostEvents(Protocol):

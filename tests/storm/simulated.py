@@ -15,6 +15,8 @@ from controller.agent.agent import Agent
 from controller.agent.kept import Kept
 from controller.agent.kernel import Sight, plugged
 from controller.agent.source import RestSource
+from controller.agent.store_source import StoreSource
+from controller.kernels.report import KernelProblem
 from ovs_geneve.kernel.codec_links import Interface
 from ovs_geneve.kernel.objects import Filter, KernelState, Link, Mirred
 from ovs_geneve.kernel.observation import Observation
@@ -22,7 +24,7 @@ from ovs_geneve.kernel.plan import plan, without
 from ovs_geneve.kernel.steps import Step, remove, subject
 from tests.unit.kernel.simulated import after
 
-MakeSource = Callable[[str], RestSource]
+MakeSource = Callable[[str], RestSource | StoreSource]
 
 
 class SimulatedKernel:
@@ -30,6 +32,8 @@ class SimulatedKernel:
 
     def __init__(self) -> None:
         self.observed = Observation()
+        self.problems: tuple[KernelProblem, ...] = ()
+        "What it is said to refuse."
         self.lock = threading.Lock()
         self.changed: Callable[[], None] = _ignore
 
@@ -40,7 +44,7 @@ class SimulatedKernel:
                 for step in plan(desired, self.observed):
                     if self._is_possible(step):
                         self.observed = after(self.observed, step)
-            return Sight(interfaces=plugged(self.observed), release="6.1")
+            return Sight(interfaces=plugged(self.observed), problems=self.problems, release="6.1")
 
     def plug(self, device: str, interface_id: str) -> None:
         """Have an interface."""
@@ -112,6 +116,10 @@ class SimulatedFleet:
     def start(self, host: str) -> None:
         """Start an agent."""
         self._running[host] = asyncio.run_coroutine_threadsafe(self._run(host), self._loop)
+
+    def running(self, host: str) -> Future[None]:
+        """Return what an agent's end is told by."""
+        return self._running[host]
 
     def kill(self, host: str) -> None:
         """Cancel an agent; what it kept in its file is all that it remembers."""

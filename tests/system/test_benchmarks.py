@@ -30,7 +30,7 @@ def document(name: str) -> dict[str, Any]:
     command = [sys.executable, "-m", f"benchmarks.{name}", *SMOKE[name]]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=500)
     except subprocess.TimeoutExpired:
         process.terminate()  # it takes its namespaces with it
         out, err = process.communicate(timeout=30)

@@ -70,7 +70,8 @@ def test_questions_for_neighbours_disturb_nobody_else(overlay: Overlay, host: st
         assert (target.mac, target.ipv6) in [(f.dst, f[ICMPv6ND_NS].tgt) for f in solicited]
         told = [Ether(frame) for frame in wires[asker.name].heard()]
         arp = [frame[ARP] for frame in told if ARP in frame]
-        assert [(a.op, a.hwsrc, a.psrc, a.hwdst) for a in arp] == [(2, target.mac, target.ipv4, asker.mac)]
+        # A busy machine may ask twice.
+        assert {(a.op, a.hwsrc, a.psrc, a.hwdst) for a in arp} == {(2, target.mac, target.ipv4, asker.mac)}
         answers = [frame for frame in told if IPv6 in frame and bytes(frame[IPv6].payload)[:1] == b"\x88"]
         assert (target.mac, target.ipv6, 255, target.mac) in [
             (f.src, f[IPv6].src, f[IPv6].hlim, f.lladdr) for f in answers

@@ -19,6 +19,7 @@ from controller.intent.model import Kind
 from controller.lab import Underlay, namespaces
 from controller.lab.ovs_host import LabHost
 from controller.lab.settings import workload_namespace
+from tests.patience import patient
 from tests.system.frames import geneve, option, send
 from tests.system.overlay import Endpoint, Overlay
 from tests.system.packets import Wires, marked, token
@@ -105,7 +106,7 @@ def last_event(overlay: Overlay) -> int:
 def wait_for_fault(overlay: Overlay, fault: str, since: int) -> float:
     began = time.monotonic()
     while fault not in faults(overlay, since):
-        assert time.monotonic() - began < 5, f"no event tells of {fault}"
+        assert time.monotonic() - began < patient(20), f"no event tells of {fault}"
         time.sleep(0.05)
     return time.monotonic() - began
 
@@ -173,7 +174,7 @@ def test_a_storm_costs_its_peer_little_and_others_nothing(
     answers = ping.times()
     assert answers, ping.stop()
     outage = max(answers[0] - began, ping.longest_gap())
-    end = time.monotonic() + 5
+    end = time.monotonic() + patient(20)
     while sum((told := faults(overlay, since)).values()) < count / 2 and time.monotonic() < end:
         time.sleep(0.1)
     with capsys.disabled():
@@ -212,7 +213,7 @@ def test_a_million_packets_of_mixed_senders_are_classified_right(
         ears = {port: stack.enter_context(listening(overlay, target, port)) for port in CLASSES}
         before = counted(overlay)
         took = send(culprit, mixed, MILLION, receiver=victim)
-        end = time.monotonic() + 5
+        end = time.monotonic() + patient(20)
         while sum((after := minus(counted(overlay), before)).values()) < MILLION and time.monotonic() < end:
             time.sleep(0.2)
         heard = {port for port, ear in ears.items() if select.select([ear], [], [], 0)[0]}

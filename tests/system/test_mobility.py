@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from controller.intent.model import Kind
+from tests.patience import patient
 from tests.system.overlay import Endpoint, Overlay
 
 pytestmark = pytest.mark.system
@@ -110,7 +111,7 @@ def test_an_unplugged_port_is_nowhere(overlay: Overlay, three: list[Endpoint]) -
 
 
 def wait_for_host(overlay: Overlay, port: str, host: str | None) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + patient(20)
     while overlay.controller.ask("host_of", port) != host:
         assert time.monotonic() < end, f"{port} is at {overlay.controller.ask('host_of', port)}"
         time.sleep(0.02)

@@ -63,3 +63,27 @@ def test_packet_without_options() -> None:
     (flow,) = parse_megaflows(bare)
     assert flow.options == ()
     assert flow.malformed == 0
+
+
+def test_of_what_no_flow_looked_at_the_kernel_tells_the_length_alone() -> None:
+    flow = megaflow("kernel unknown-critical")
+    assert (flow.options, flow.untold, flow.malformed) == ((), 8, 0)
+    assert (flow.drops, flow.sees_options, flow.refused_unseen) == (True, False, True)
+    malformed = megaflow("kernel malformed")
+    assert (malformed.options, malformed.untold, malformed.malformed) == ((), 20, 0)
+
+
+def test_what_flows_looked_at_the_kernel_tells() -> None:
+    flow = megaflow("kernel not-carried")
+    assert (flow.options, flow.untold) == ((OptionHeader(0xFF00, 1, 4), OptionHeader(0xFF00, 2, 12)), 0)
+    assert not flow.refused_unseen
+
+
+def test_an_option_of_class_0_is_one() -> None:
+    """In the userspace datapath, which prints the whole packet: what is told of one option is told of all."""
+    plain = dump("ipv4").splitlines()[1]
+    (flow,) = parse_megaflows(plain.replace("geneve({", "geneve({class=0/0,type=0/0,len=0/0}{"))
+    assert flow.options == (OptionHeader(0, 0, 0), OptionHeader(0xFF00, 0x81, 8))
+    assert flow.untold == 0
+    (flow,) = parse_megaflows(plain.replace("class=0xff00/0", "class=0/0"))
+    assert flow.options == (OptionHeader(0, 0x81, 8),)

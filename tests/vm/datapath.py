@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's datapath as its dumps show it."""
+"""The kernel's datapath as its dumps show it, and ovs-vswitchd started in other ways than the lab does."""
 
 from __future__ import annotations
 
@@ -32,3 +32,10 @@ def terse(line: str) -> str:
     line = re.sub(r"^ufid:[0-9a-f-]+, |, packets:.*(?=, actions:)", "", line)
     line = re.sub(r"[a-z_0-9]+=[^,(){}]+/[0:.x]+(?=[,)]),?", "", line)
     return re.sub(r"[a-z0-9_]+\((?:[^(){}]*/[0x ]+)?\),", "", line)
+
+
+def start_vswitchd_by(host: LabHost, *words: str) -> None:
+    """Start a host's ovs-vswitchd by these words; `host.kill_vswitchd` ends it as any."""
+    file = host.directory / "ovs-vswitchd"
+    files = (f"--pidfile={file}.pid", f"--unixctl={file}.ctl", f"--log-file={file}.log")
+    host.run(*words, host.ovsdb, "--detach", "--no-chdir", *files, timeout=patient(20))

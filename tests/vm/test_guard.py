@@ -9,26 +9,37 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from controller.events import EventKind
 from controller.intent.model import Kind
 from controller.lab import Datapath, LabHost, Underlay
-from tests.patience import patient
+from tests.patience import patient, until
 from tests.system.frames import send, tunnelled
 from tests.system.overlay import Endpoint, Overlay
 from tests.system.packets import Wires, token
-from tests.system.test_guard import BAD, frames
+from tests.system.test_guard import BAD, STOPPED, frames, last_event
 from tests.system.test_options import CONTEXT, TRAIL
 from tests.vm.conftest import Prove
-from tests.vm.datapath import dump, megaflow
+from tests.vm.datapath import dump, megaflow, start_vswitchd_by
 
 pytestmark = pytest.mark.system
 
 HV2 = (Kind.HOST, "hv2")
+
+TOLD = {
+    "unknown-critical": "8 bytes of options that Open vSwitch refuses",
+    "wrong-length": "12 bytes of options that Open vSwitch refuses",
+    "malformed": "20 bytes of options that Open vSwitch refuses",
+    "not-carried": "option trail (0xff00/0x02) of 12 bytes, which the network does not carry",
+    "duplicate": "option context (0xff00/0x01) of 4 bytes twice in a packet",
+}
+"What events say of each kind; of options that no flow saw the kernel's datapath tells but how long they are."
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +55,6 @@ def ports(overlay: Overlay) -> list[Endpoint]:
     """As in tests/system/test_guard.py: a target on hv2, the culprit's own port on hv1, somebody else's on hv3."""
     overlay.network("blue", options=("context",))
     return [overlay.port("blue", host, number) for number, host in ((1, "hv2"), (2, "hv1"), (3, "hv3"))]
-
-
-def until(what: Callable[[], object], seconds: float, why: str) -> float:
-    began = time.monotonic()
-    while not what():
-        assert time.monotonic() - began < seconds, why
-        time.sleep(0.2)
-    return time.monotonic() - began
 
 
 def test_a_cached_drop_is_found_and_healed(overlay: Overlay, ports: list[Endpoint], prove: Prove) -> None:
@@ -76,6 +79,35 @@ def test_a_cached_drop_is_found_and_healed(overlay: Overlay, ports: list[Endpoin
     healed = f"{degraded[2]}; answered {ping.times()[0] - began:.1f} s after the guard began"
     prove("the guard finds the drop in the kernel's datapath and takes it out", healed)
     steady.assert_nothing_lost(at_least=5)
+
+
+def test_every_kind_of_bad_option_is_told_of_and_hurts_nobody(
+    overlay: Overlay, ports: list[Endpoint], prove: Prove
+) -> None:
+    target, source, other = ports
+    hv1, hv2 = overlay.lab.host("hv1"), overlay.lab.host("hv2")
+    for fault, options in BAD.items():
+        hv2.appctl("revalidator/purge")
+        since, mark = last_event(overlay), token()
+        with Wires(overlay.lab, [target.name]) as wires:
+            send(hv1, frames(overlay, ports, options, mark=mark), 3)
+            until(partial(is_told, overlay, fault, since), patient(5), f"no event tells of {fault}")
+            assert wires[target.name].count(mark) == (0 if fault in STOPPED else 3), fault
+        kinds = {event["kind"] for event in overlay.controller.ask("events", since)}
+        # A kernel's megaflow matches on the length of all options: of these only the first have that of good ones.
+        assert (EventKind.PEER_CUT_OFF in kinds) == (fault == "unknown-critical"), fault
+        assert overlay.ping(source, target.ipv4, wait=patient(1)) == 3, fault
+        assert overlay.ping(other, target.ipv4, wait=patient(1)) == 3, fault
+    prove("every kind of bad option is told of, and good packets of the peer and of others pass", f"{TOLD}")
+
+
+def is_told(overlay: Overlay, fault: str, since: int) -> bool:
+    """Tell whether an event does, since then; nobody but hv1 may be named, and of nothing that was not sent."""
+    events = overlay.controller.ask("events", since)
+    for event in events:
+        assert (event["host"], event["peer"], event["network"]) == ("hv2", "hv1", "blue"), event
+        assert any(what in event["message"] for what in TOLD.values()), event
+    return any(event["kind"] == EventKind.BAD_OPTIONS and TOLD[fault] in event["message"] for event in events)
 
 
 def test_what_the_kernel_drops_itself(overlay: Overlay, ports: list[Endpoint], prove: Prove) -> None:
@@ -115,10 +147,7 @@ def dropped(host: LabHost) -> int:
 def start_deaf(host: LabHost) -> None:
     """Start ovs-vswitchd as if the machine had just booted: OVS 3.1 then counts 0 processors."""
     uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-    line = ["unshare", "-T", "--monotonic", str(int(2 - uptime)), "ovs-vswitchd", host.ovsdb, "--detach"]
-    file = host.directory / "ovs-vswitchd"
-    files = (f"--pidfile={file}.pid", f"--unixctl={file}.ctl", f"--log-file={file}.log")
-    host.run(*line, "--no-chdir", *files, timeout=patient(20))
+    start_vswitchd_by(host, "unshare", "-T", "--monotonic", str(int(2 - uptime)), "ovs-vswitchd")
 
 
 def test_lost_upcalls_are_told_of(overlay: Overlay, ports: list[Endpoint], prove: Prove) -> None:

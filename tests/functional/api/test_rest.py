@@ -88,7 +88,7 @@ class Controller:
             return False
 
 
-def until(true, seconds=10):
+def until(true, seconds=30):
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from controller.joining.facts import ControllerAddress, MachineFacts, Wish
 from controller.joining.join import plan_join
 from controller.joining.leave import plan_leave
 from controller.joining.observe import Machine, observe, read_record
-from controller.joining.steps import Plan, Run, render
+from controller.joining.steps import AwaitAgent, Plan, Run, render
 from tests.functional.controllers import Controller, until
 from tests.functional.ovsdb.conftest import Daemons, free_port
 
@@ -151,6 +152,34 @@ def test_a_command_that_fails_is_shown_with_what_it_said(site: Site) -> None:
     plan = Plan(steps=(Run("a manager", ("ovs-vsctl", "--timeout=5", "get", "Manager", "x"), "look there"),))
     with pytest.raises(SetupError, match=r"a manager: ovs-vsctl: no row .* \(look there\)"):
         carry_out(plan, site.machine, Rest(), lambda step: None)
+
+
+def test_an_agent_that_the_controller_does_not_hear_is_named(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its unit may start again and again: that it was started says nothing."""
+    monkeypatch.setattr("controller.joining.carry_out._PATIENCE", 0.5)
+    declared = {"kind": "linux", "endpoints": [{"address": "192.0.2.21"}]}
+    site.controller.http.put("/v1/hosts/lx1", json=declared).raise_for_status()
+    step = AwaitAgent("the controller hears it", site.rest, "lx1", "journalctl -u it")
+    with pytest.raises(SetupError, match=r"the controller hears it: not within .* \(journalctl -u it\)"):
+        carry_out(Plan(steps=(step,)), site.machine, Rest(), lambda step: None)
+    with site.controller.http.stream(
+        "GET", "/v1/hosts/lx1/kernel", headers={"Accept": "text/event-stream"}
+    ) as stream:
+        stream.raise_for_status()
+        carry_out(Plan(steps=(step,)), site.machine, Rest(), lambda step: None)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_who_has_the_port_of_the_overlay_is_seen(holds: bool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        if not holds:
+            holder.close()
+        seen = observe(Machine(), tunnel_port=port, with_kernel=False)
+    assert seen.port_holder == (f"a process: ss -ulnp sport = {port}" if holds else "")
 
 
 def test_commands_of_a_plan_are_what_ovs_vsctl_understands(site: Site) -> None:

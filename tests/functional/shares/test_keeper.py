@@ -270,3 +270,38 @@ async def test_each_knows_how_far_the_others_are(database, log):
         assert b.keeper.is_behind(mine, 8)
         assert b.keeper.is_behind(other, 7)
         assert b.keeper.is_behind("unheard-of", 7)
+
+
+async def test_a_host_without_a_lease_is_held_by_whoever_hears_its_agent(database, log):
+    async with members(database.remote, log, "a", "b") as (a, b):
+        await settled(log, "a", "b")
+        told = asyncio.Event()
+        b.keeper.on_peers = told.set
+        await until(lambda: not b.keeper.may_be_held("lx1"), "b knows who is there", PATIENCE)
+        a.keeper.progress = lambda: Progress(acknowledged=7, agents={"lx1": "all is well"})
+        a.keeper.progressed()
+        await until(lambda: told.is_set() and b.keeper.holder_of("lx1") == "a", "a hears it", PATIENCE)
+        assert b.keeper.told_of("lx1") == "all is well"
+        assert not b.keeper.is_behind("lx1", 7)
+        assert b.keeper.is_behind("lx1", 8)
+        assert a.keeper.holder_of("lx1") is None, "it knows itself what it hears"
+        told.clear()
+        a.keeper.progress = lambda: Progress(acknowledged=7)
+        a.keeper.progressed()
+        await until(lambda: told.is_set() and b.keeper.holder_of("lx1") is None, "it went", PATIENCE)
+
+
+async def test_one_that_hears_agents_and_is_killed_hears_none(database, log):
+    async with (
+        members(database.remote, log, "b") as (b,),
+        members(database.remote, log, "agent-lx1", dedicated=frozenset({"lx1"})) as (agent,),
+    ):
+        agent.keeper.progress = lambda: Progress(agents={"lx1": ""})
+        agent.keeper.progressed()
+        await until(lambda: b.keeper.holder_of("lx1") == "agent-lx1", "it is heard", PATIENCE)
+        told = asyncio.Event()
+        b.keeper.on_peers = told.set
+        await agent.kill()
+        await until(lambda: b.keeper.holder_of("lx1") is None, "it is taken for dead", PATIENCE)
+        assert told.is_set()
+        assert log.serving["b"] == frozenset(HOSTS), "it never had a lease"

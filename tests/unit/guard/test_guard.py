@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from controller.events import EventKind, EventLog
 from controller.guard.guard import Guard, control_socket
 from controller.guard.shield import ufid_of
@@ -125,6 +127,30 @@ async def test_a_cached_drop_is_taken_out_and_told_of(tmp_path: Path) -> None:
     assert told.keys() == {EventKind.BAD_OPTIONS, EventKind.PEER_CUT_OFF}
     assert told[EventKind.BAD_OPTIONS].count == 3
     assert (told[EventKind.BAD_OPTIONS].peer, told[EventKind.BAD_OPTIONS].network) == ("hv1", "blue")
+
+
+class Kernel(Vswitchd):
+    """Its datapath is the kernel's, which counts no drops; bad packets bring the cached drop back at once."""
+
+    def answer(self, method: str, words: list[str]) -> tuple[str | None, str | None]:
+        if method in ("coverage/read-counter", "dpctl/del-flow"):
+            self.commands.append([method, *words])
+            return ("0\n" if method == "coverage/read-counter" else ""), None
+        return super().answer(method, words)
+
+
+async def test_where_no_counter_moves_it_looks_again_soon_after_a_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.guard.guard._DUMP_EVERY", 1000.0)
+    vswitchd, events = Kernel(), EventLog()
+    vswitchd.flows = dump("kernel unknown-critical").replace("tun_id=0x3e9", "tun_id=0x3e8")
+    async with vswitchd.listening(tmp_path), guarding(tmp_path, events) as guard:
+        await until(lambda: len(vswitchd.told("dpctl/del-flow")) > 2)
+        (condition,) = guard.conditions("hv2")
+    assert vswitchd.told("dpctl/add-flow") == []
+    assert "hv1 (fd09::1) sent 8 bytes of options that Open vSwitch refuses" in condition.message
+    assert {event.kind for event in events.since(0, 10)} == {EventKind.BAD_OPTIONS, EventKind.PEER_CUT_OFF}
 
 
 async def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from controller.guard.judge import Fault, Rules, Verdict, judge
@@ -22,11 +24,30 @@ RULES = Rules.of(MAPS, {1000: frozenset({CONTEXT})})
         ("malformed", Fault.MALFORMED, None),
         ("not-carried", Fault.NOT_CARRIED, (0xFF00, 2, 12)),
         ("duplicate", Fault.DUPLICATE, (0xFF00, 1, 4)),
+        ("kernel not-carried", Fault.NOT_CARRIED, (0xFF00, 2, 12)),
+        ("kernel duplicate", Fault.DUPLICATE, (0xFF00, 1, 4)),
     ],
 )
 def test_fault_by_what_was_sent(name: str, fault: Fault, option: tuple[int, int, int] | None) -> None:
     wanted = Verdict(fault, None if option is None else OptionHeader(*option))
-    assert judge(megaflow(name), RULES) == wanted
+    assert (
+        judge(megaflow(name), replace(RULES, carried=dict.fromkeys((1000, 1001), frozenset({CONTEXT}))))
+        == wanted
+    )
+
+
+@pytest.mark.parametrize(("name", "length"), [("kernel unknown-critical", 8), ("kernel malformed", 20)])
+def test_what_the_kernel_does_not_tell_is_refused_all_the_same(name: str, length: int) -> None:
+    assert judge(megaflow(name), RULES) == Verdict(Fault.UNTOLD, length=length)
+
+
+def test_words_that_the_kernel_does_not_tell_of_are_no_duplicates() -> None:
+    """Nor is a drop for another reason one for bad options."""
+    good = megaflow("kernel not critical")
+    assert judge(good, RULES) is None
+    blank = replace(good, options=(OptionHeader(0, 0, 0), *good.options, OptionHeader(0, 0, 0)))
+    assert judge(blank, RULES) is None
+    assert judge(replace(good, options=(), untold=8, sees_options=False, drops=True), RULES) is None
 
 
 def test_unknown_critical_and_good_packets() -> None:

@@ -10,7 +10,7 @@ from controller.guard.judge import Fault, Rules
 from controller.guard.shield import shield_of, ufid_of
 from controller.guard.watch import HOLD_SECONDS, MAX_SHIELDS, Decision, Watch
 from ovs_geneve.megaflow import TunnelMegaflow
-from tests.unit.guard.test_judge import MAPS, RULES
+from tests.unit.guard.test_judge import CONTEXT, MAPS, RULES
 from tests.unit.guard.vectors import megaflow, megaflows
 
 PEERS = frozenset({ip_address("fd09::1"), ip_address("10.9.0.1")})
@@ -92,6 +92,23 @@ def test_all_is_taken_out_only_where_nothing_else_helps_and_ever_more_seldom() -
         now for now in range(400) if ("revalidator/purge",) in look(watch, hopeless, now=100.0 + now).commands
     ]
     assert purges == [2, 32, 92, 212]
+
+
+def test_what_the_kernel_does_not_tell_is_taken_out_and_nothing_put_in_its_place() -> None:
+    rules = Rules.of(MAPS, {1001: frozenset({CONTEXT})})
+    watch, poison = Watch(), megaflow("kernel unknown-critical")
+    for now in range(10):
+        decision = look(watch, replace(poison, packets=now), rules=rules, now=now)
+        assert decision.commands == (("dpctl/del-flow", "dp", f"ufid:{poison.ufid}"),), "and never a purge"
+        (offence,) = decision.offences
+        assert (offence.verdict.fault, offence.cuts_off) == (Fault.UNTOLD, True)
+    assert not watch.holds_shields
+
+
+def test_a_kernels_drop_of_options_of_another_length_cuts_nobody_off() -> None:
+    rules = Rules.of(MAPS, {1001: frozenset({CONTEXT})})
+    (offence,) = look(Watch(), megaflow("kernel malformed"), rules=rules).offences
+    assert (offence.verdict.length, offence.cuts_off) == (20, False)
 
 
 def test_shields_go_when_what_was_bad_may_be_good() -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Megaflows that Open vSwitch 3.1.0 dumped in the lab, by what was sent (tests/vectors/megaflows.txt)."""
+"""Megaflows that Open vSwitch 3.1.0 dumped in the lab, by what was sent (tests/vectors/megaflows.txt).
+
+Those that begin with "kernel" are the kernel's, Linux 6.1; the others of the userspace datapath.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,18 @@ from controller.joining.facts import (
 )
 from controller.joining.join import plan_join
 from controller.joining.leave import plan_leave
-from controller.joining.steps import Await, Awaited, Dismiss, Enrol, Plan, Remove, Run, Write, render
+from controller.joining.steps import (
+    Await,
+    AwaitAgent,
+    Awaited,
+    Dismiss,
+    Enrol,
+    Plan,
+    Remove,
+    Run,
+    Write,
+    render,
+)
 from ovs_geneve.kernel import modules
 from tests.unit.linux.builders import linux
 
@@ -146,7 +157,7 @@ def test_versions_that_must_not_start_at_once_wait_at_boot(version: str, waits: 
 
 def test_a_host_without_open_vswitch_gets_the_agent() -> None:
     plan = join(LINUX, BARE)
-    assert [type(step) for step in plan.steps] == [Write, Enrol, Run]
+    assert [type(step) for step in plan.steps] == [Write, Enrol, Run, AwaitAgent]
     assert enrolled(plan) == [
         {"kind": "linux", "endpoints": [{"address": "192.0.2.11"}], "tunnels": "metadata"}
     ]
@@ -169,7 +180,7 @@ def test_without_systemd_it_says_what_must_run() -> None:
 def test_a_controller_that_moved_restarts_the_agent() -> None:
     files = writes(join(wish("http://192.0.2.2", kind=HostKind.LINUX), BARE))
     plan = join(LINUX, replace(BARE, unit_enabled=True, files=files, declared=enrolled(join(LINUX, BARE))[0]))
-    assert [type(step) for step in plan.steps] == [Write, Run]
+    assert [type(step) for step in plan.steps] == [Write, Run, AwaitAgent]
     assert commands(plan) == [f"systemctl restart {layout.AGENT_SERVICE}"]
 
 
@@ -204,7 +215,7 @@ def test_a_repeated_join_with_a_new_unit_restarts_the_agent() -> None:
             "another port",
         ),
         (wish(), replace(MACHINE, declared={"kind": "linux"}), "of kind linux", "--kind linux"),
-        (wish("tcp:192.0.2.1", agent=True), MACHINE, "REST", "http://"),
+        (wish("tcp:192.0.2.1", kind=HostKind.LINUX), BARE, "REST", "http://"),
         (LINUX, replace(BARE, missing_modules=("act_mirred",)), "lacks act_mirred", "--tunnels fixed"),
         (
             wish(kind=HostKind.LINUX, tunnels="fixed"),
@@ -280,7 +291,7 @@ def test_leaving_undoes_the_join_in_an_order_that_can_be_repeated() -> None:
         MACHINE,
         ovs=replace(OVS, version="3.1.0", managers=(*OVS.managers, Manager(target=TARGET, ours=True))),
     )
-    joined = join(wish(agent=True), facts)
+    joined = join(wish(), facts)
     held = replace(
         facts,
         files=writes(joined),

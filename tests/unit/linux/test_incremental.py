@@ -24,7 +24,7 @@ from controller.intent.model import (
     Spec,
     TunnelStyle,
 )
-from controller.linux.compile import parts_of
+from controller.linux.compile import LinuxCompiler, parts_of
 from controller.linux.part import HOST_PART, Part, PartKind
 from tests.builders import bind, delete, group, host, network, port, put, unbind
 from tests.unit.compiler.operations import HOSTS, NETWORKS, PORTS, Operations
@@ -120,6 +120,44 @@ def test_batches_equal_whole(seed: int) -> None:
         plug(fabric, random)
         fabric.do(*acceptable(fabric, [operations.draw() for _ in range(random.randrange(1, 30))]))
         check(fabric)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_host_alone_is_compiled_as_among_all(seed: int) -> None:
+    random = Random(2000 + seed)
+    operations = LinuxOperations(random, hv1={"kind": HostKind.LINUX}, hv2={"kind": HostKind.LINUX})
+    everyone, alone = LinuxFabric(), {name: LinuxFabric(compiler=LinuxCompiler(only=name)) for name in HOSTS}
+    for _ in range(STEPS):
+        if random.random() < 0.25:
+            host_name, interface = random.choice(HOSTS), random.choice(("", "tap0", "tap1"))
+            for fabric in (everyone, *alone.values()):
+                fabric.plug(host_name, **{PORTS[0]: interface})
+        else:
+            commands = acceptable(everyone, [operations.draw() for _ in range(random.randrange(1, 6))])
+            for fabric in (everyone, *alone.values()):
+                fabric.do(*commands)
+        for name, fabric in alone.items():
+            assert fabric.compiler.parts(name) == everyone.compiler.parts(name)
+            assert fabric.held.get(name, {}) == everyone.held.get(name, {})
+            assert not any(fabric.compiler.parts(other) for other in HOSTS if other != name)
+
+
+def test_what_a_host_alone_costs_does_not_grow_with_other_hosts() -> None:
+    def cost(hosts: int) -> int:
+        fabric = LinuxFabric(compiler=LinuxCompiler(only="lx1"))
+        fabric.do(put("blue", network(100)))
+        for number in range(1, hosts + 1):
+            fabric.do(
+                put(f"lx{number}", linux(f"192.0.2.{number}")),
+                put(f"web{number}", port("blue", number, f"10.0.0.{number}")),
+                bind(f"web{number}", f"lx{number}"),
+            )
+        before = fabric.compiler.parts_compiled
+        fabric.do(put("web2", port("blue", 2, "10.0.0.200")), put("new", port("blue", 99, "10.0.0.99")))
+        fabric.do(bind("new", "lx2"))
+        return fabric.compiler.parts_compiled - before
+
+    assert cost(40) == cost(3)
 
 
 def test_without_linux_hosts_nothing_is_kept_and_the_first_one_gets_all() -> None:

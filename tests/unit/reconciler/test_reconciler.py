@@ -16,6 +16,7 @@ from controller.intent.commands import Command, Record, evaluate
 from controller.intent.intent import Intent, merged
 from controller.intent.model import CapabilitySpec, Direction, Kind, OptionPolicySpec, RolloutStage
 from controller.intent.rules import PacketMatch, SetQueue, Steer
+from controller.reconciler.binder import Binder as RealBinder
 from controller.reconciler.programmer import Phase
 from controller.reconciler.reconciler import Reconciler
 from controller.reconciler.status import Truth
@@ -58,6 +59,9 @@ class Binder:
 
     def look_at_refused(self) -> None:
         self.again.update(self.refused)
+
+    def intent_changed(self, changes) -> None:
+        RealBinder.intent_changed(self, changes)  # type: ignore[arg-type]
 
     def refusal_of(self, name: str) -> str:
         return self.refused.get(name, "")
@@ -488,6 +492,7 @@ class OtherControllers:
     def __init__(self) -> None:
         self.holder: str | None = "other"
         self.acknowledged = 0
+        self.told = ""
 
     def holder_of(self, host: str) -> str | None:
         return self.holder
@@ -495,10 +500,13 @@ class OtherControllers:
     def is_behind(self, host: str, revision: int) -> bool:
         return self.acknowledged < revision
 
+    def told_of(self, host: str) -> str:
+        return self.told
+
 
 async def test_hosts_of_other_controllers_are_waited_for(rig: Rig) -> None:
     rig.settle()
-    peers = rig.reconciler.peers = OtherControllers()
+    peers = rig.reconciler.elsewhere.peers = OtherControllers()
     rig.reconciler.serve(frozenset({"hv1"}))
     rig.do(put("new", port("blue", 50, "10.0.0.50")))
     rig.settle()

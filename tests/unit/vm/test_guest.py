@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.vm.__main__ import Outcome, report
 from tests.vm.datapath import terse
+from tests.vm.debian import Unavailable
 from tests.vm.facts import Book, Fact
 from tests.vm.guest.initramfs import entry
-from tests.vm.guest.packages import GuestError, elf_of
+from tests.vm.guest.packages import elf_of
 from tests.vm.guest.scripts import command_script
 from tests.vm.guest.streams import MARK, TIMED_OUT, Output, follow
 
@@ -62,7 +63,7 @@ def test_a_command_that_does_not_end_is_given_up() -> None:
 
 
 def test_a_guest_that_dies_is_no_success() -> None:
-    with pytest.raises(GuestError, match="ended before"):
+    with pytest.raises(Unavailable, match="ended before"):
         outcome(b"out", b"", b"", ends=True)
 
 

@@ -8,7 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.vm.guest.packages import GuestError, prepare, say
+from tests.vm.debian import Unavailable, say
+from tests.vm.guest.packages import prepare
 from tests.vm.guest.run import Task, run
 
 
@@ -39,7 +40,7 @@ def main(words: list[str]) -> int:
             memory=asked.memory,
         )
         return run(task)
-    except GuestError as error:
+    except Unavailable as error:
         say(str(error))
         return 125
 

@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.vm.guest.packages import Kernel, command
+from tests.vm.debian import command
+from tests.vm.guest.packages import Kernel
 from tests.vm.guest.scripts import first_script
 
 _MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")

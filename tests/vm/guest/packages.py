@@ -3,20 +3,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import lzma
-import os
 import platform
-import re
-import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.vm.debian import Unavailable, cache, command, current, install, locked, say, update
 
 KERNEL = "linux-image-amd64"
 "Debian's package that depends on the current kernel."
@@ -29,10 +23,6 @@ _TOOLS = {
 "A package, and a file that shows it is there."
 
 _XZ = b"\xfd7zXZ\x00"
-
-
-class GuestError(Exception):
-    """A guest cannot be made, or ended before its command did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,101 +52,41 @@ class Kernel:
         return self.root / "lib/modules" / self.release
 
 
-def say(message: str) -> None:
-    """Tell of progress, beside what the command prints."""
-    print(f"guest: {message}", file=sys.stderr, flush=True)
-
-
 def prepare() -> Kernel:
-    """Install and fetch what is missing; return the kernel. Raises GuestError."""
+    """Install and fetch what is missing; return the kernel. Raises Unavailable."""
     if platform.machine() != "x86_64":
-        raise GuestError(f"guests are for x86_64, this machine is {platform.machine()}")
-    cache = _cache()
-    with _locked(cache / "lock"):
-        _install_tools()
-        return _kernel(cache)
+        raise Unavailable(f"guests are for x86_64, this machine is {platform.machine()}")
+    kept = cache("guest")
+    with locked(kept):
+        missing = [name for name, path in _TOOLS.items() if not path.exists()]
+        if missing:
+            install(missing)
+        return _kernel(kept)
 
 
-def command(line: Sequence[str], folder: Path | None = None) -> str:
-    """Run a program to its end and return what it said. Raises GuestError."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        line,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise GuestError(f"{shlex.join(line)}: exit {done.returncode}\n{done.stdout[-2000:]}")
-    return done.stdout
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base) / "ovs-geneve" / "guest"
-    cache.mkdir(parents=True, exist_ok=True)
-    return cache.resolve()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock, so that two who start at once do not fetch at once."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _install_tools() -> None:
-    missing = [name for name, path in _TOOLS.items() if not path.exists()]
-    if not missing:
-        return
-    say(f"installing {' '.join(missing)}")
-    command(["apt-get", "-qq", "update"])
-    command(["apt-get", "-qq", "install", "-y", "--no-install-recommends", *missing])
-
-
-def _kernel(cache: Path) -> Kernel:
-    """Return the cached kernel, or fetch the one Debian has now."""
-    ready = sorted(cache.glob("linux-image-*/ready"), key=lambda path: path.stat().st_mtime)
+def _kernel(kept: Path) -> Kernel:
+    """Return the kernel that is kept, or fetch the one Debian has now."""
+    ready = sorted(kept.glob("linux-image-*/ready"), key=lambda path: path.stat().st_mtime)
     if ready:
         return Kernel(ready[-1].parent)
-    package = _package() or _package(update=True)
-    if package is None:
-        raise GuestError(f"apt knows no {KERNEL}: it takes a Debian machine to fetch Debian's kernel")
+    package = current(KERNEL)
     say(f"fetching {package}")
-    work = Path(tempfile.mkdtemp(prefix="fetch-", dir=cache))
+    work = Path(tempfile.mkdtemp(prefix="fetch-", dir=kept))
     try:
         _unpack(package, work)
-        target = cache / package
+        target = kept / package
         shutil.rmtree(target, ignore_errors=True)
         return Kernel(work.rename(target))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _package(*, update: bool = False) -> str | None:
-    try:
-        if update:
-            command(["apt-get", "-qq", "update"])
-        said = command(["apt-cache", "depends", "--no-recommends", "--no-suggests", KERNEL])
-    except GuestError:
-        if update:
-            raise
-        return None
-    found = re.search(r"Depends: (linux-image-\d\S+)", said)
-    return found[1] if found else None
-
-
 def _unpack(package: str, work: Path) -> None:
     download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
     try:
         command(download, work)
-    except GuestError:  # lists older than what the mirror holds
-        command(["apt-get", "-qq", "update"])
+    except Unavailable:  # lists older than what the mirror holds
+        update()
         command(download, work)
     archive = next(work.glob("*.deb"))
     root = work / "root"

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tests.vm.debian import Unavailable, say
 from tests.vm.guest.initramfs import initramfs
-from tests.vm.guest.packages import GuestError, Kernel, prepare, say
+from tests.vm.guest.packages import Kernel, prepare
 from tests.vm.guest.qemu import Accel, Machine, argv, may_have_kvm
 from tests.vm.guest.scripts import command_script, second_script
 from tests.vm.guest.streams import TIMED_OUT, follow
@@ -46,8 +47,15 @@ class Task:
     memory: str = "2G"
 
 
+def make_ready() -> None:
+    """Have all that guests share, so that several may be run at once. Raises Unavailable."""
+    kernel = prepare()
+    _accel(kernel)
+    initramfs(kernel)
+
+
 def run(task: Task, output: IO[bytes] | None = None, errors: IO[bytes] | None = None) -> int:
-    """Boot, run, end the guest; return the exit code, TIMED_OUT when it took too long. Raises GuestError."""
+    """Boot, run, end the guest; return the exit code, TIMED_OUT when it took too long. Raises Unavailable."""
     kernel = prepare()
     sinks = (output or sys.stdout.buffer, errors or sys.stderr.buffer)
     return _boot(task, kernel, _accel(kernel), sinks)
@@ -69,7 +77,7 @@ def _probe(kernel: Kernel) -> Accel:
     with Path(os.devnull).open("wb") as nowhere:
         try:
             code = _boot(task, kernel, Accel.KVM, (nowhere, nowhere))
-        except GuestError:
+        except Unavailable:
             code = TIMED_OUT
     found = Accel.TCG if code else Accel.KVM
     say("yes" if found is Accel.KVM else "no: every instruction will be emulated")
@@ -96,8 +104,8 @@ def _boot(task: Task, kernel: Kernel, accel: Accel, sinks: tuple[IO[bytes], IO[b
         qemu = stack.enter_context(_running(machine, [pair[1] for pair in pairs]))
         try:
             code = follow(ours, sinks, qemu, task.timeout)
-        except GuestError as error:
-            raise GuestError(f"{error}\n{_said(job)}") from error
+        except Unavailable as error:
+            raise Unavailable(f"{error}\n{_said(job)}") from error
         if code == TIMED_OUT:
             say(f"no end after {task.timeout:g} s\n{_said(job)}")
         return code

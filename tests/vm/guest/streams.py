@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-from tests.vm.guest.packages import GuestError
+from tests.vm.debian import Unavailable
 
 MARK = b"\x00guest-end\x00"
 "Behind the last byte of an output."
@@ -46,7 +46,7 @@ class Output:
 def follow(
     ports: Sequence[socket.socket], sinks: Sequence[IO[bytes]], qemu: subprocess.Popen[bytes], timeout: float
 ) -> int:
-    """Pass both outputs on and return the exit code; TIMED_OUT after so many seconds. Raises GuestError."""
+    """Pass both outputs on and return the exit code; TIMED_OUT after so many seconds. Raises Unavailable."""
     outputs, answer = [Output(), Output()], b""
     end = time.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
@@ -67,7 +67,7 @@ def follow(
                     sinks[number].write(outputs[number].feed(data))
                     sinks[number].flush()
             if (not ready or not selector.get_map()) and qemu.poll() is not None:
-                raise GuestError(f"the guest ended before its command did (qemu: exit {qemu.returncode})")
+                raise Unavailable(f"the guest ended before its command did (qemu: exit {qemu.returncode})")
     return int(answer.split()[0])
 
 

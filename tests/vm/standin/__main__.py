@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.vm.standin.build import BuildError, build, current_release
+from tests.vm.debian import Unavailable
+from tests.vm.standin.build import build, current_release
 
 
 def main(words: list[str]) -> int:
@@ -20,7 +21,7 @@ def main(words: list[str]) -> int:
     asked = parser.parse_args(words)
     try:
         print(build(asked.release or current_release()))
-    except BuildError as error:
+    except Unavailable as error:
         print(f"standin: {error}", file=sys.stderr)
         return 1
     return 0
