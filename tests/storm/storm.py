@@ -125,11 +125,11 @@ class Storm:
 
     def _choose(self) -> Operation:
         drawn = self._draw.random()
-        if drawn < 0.4:
+        if drawn < 0.35:
             return self._put
         if drawn < 0.5:
             return self._killed
-        if drawn < 0.62:
+        if drawn < 0.65:
             return self._revived
         return self._draw.choice(self._operations)
 
