@@ -52,7 +52,7 @@ def settle(
         now = time.monotonic()
         assert now < began + seconds, wrong
         if now > told + _TELL_SECONDS:
-            tell(f"after {now - began:.0f} s {wrong}")
+            tell(f"after {now - began:.0f} s {wrong[:300]}")
             told = now
         time.sleep(0.2)
 

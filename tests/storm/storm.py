@@ -125,9 +125,9 @@ class Storm:
 
     def _choose(self) -> Operation:
         drawn = self._draw.random()
-        if drawn < 0.5:
+        if drawn < 0.35:
             return self._put
-        if drawn < 0.55:
+        if drawn < 0.5:
             return self._killed
         if drawn < 0.65:
             return self._revived
