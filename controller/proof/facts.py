@@ -81,7 +81,7 @@ def facts_of(intent: Intent, ofports: Mapping[str, Mapping[str, int]]) -> Facts:
     for host, interfaces in ofports.items():
         for interface, ofport in interfaces.items():
             name = intent.port_by_interface_id(interface)
-            if name is not None and intent.host_of(name) == host and intent.ports[name].spec.network:
+            if name is not None and intent.host_of(name) == host and ports[name].network in intent.networks:
                 plugged[host][ofport] = ports[name]
     return Facts(
         hosts={

@@ -103,12 +103,9 @@ class Prover:
         known = [layout.cube((f.IN_PORT, number)) for number in (*host.ports, TUNNEL_OFPORT)]
         yield self._way_in(host, nobody, None, anything, known)
         for version, (source, _) in _ENDS.items():
-            mine = [one for one in host.endpoints if one.version == version]
-            if mine:
-                stranger = f"a stranger's tunnel over IPv{version} to {host.name}"
-                yield self._way_in(
-                    host, stranger, TUNNEL_OFPORT, self._stranger(version, traced), self._declared(source)
-                )
+            stranger = f"a stranger's tunnel over IPv{version} to {host.name}"
+            everything = self._stranger(version, traced)
+            yield self._way_in(host, stranger, TUNNEL_OFPORT, everything, self._declared(source))
 
     def findings(self, ingress: Ingress, packets: Packets) -> Iterator[Finding]:
         """Follow packets from a way in to wherever they come, set by set; yield what none may do."""
