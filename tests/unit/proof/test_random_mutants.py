@@ -43,7 +43,6 @@ def test_what_packets_show_is_found(sound: Estate) -> None:
         if shown is not None:
             harmful += 1
             assert proof.violations, (seed, changed, shown.reason)
-        assert not proof.doubts, (seed, changed, proof.doubts)
     assert harmful > MUTANTS // 10, "hardly any change did harm: nothing was tested"
 
 
