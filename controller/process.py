@@ -36,7 +36,7 @@ from controller.intent.intent import Intent
 from controller.intent.model import AnyObject, Change, Kind
 from controller.intent.ovsdb_store import DATABASE
 from controller.intent.service import IntentService, Result
-from controller.offload.live import Eyes, LocalEyes
+from controller.offload.live import EveryEyes, Eyes, LocalEyes
 from controller.prober.bridges import FleetBridges
 from controller.prober.prober import Prober
 from controller.proof.prove import prove
@@ -96,7 +96,8 @@ class ControllerProcess:
         self.prober = prober
         self.linux = reconciler.linux
         self.tunnel_port = tunnel_port
-        self.eyes: Eyes = LocalEyes(reconciler.run_directories, lambda: self.intent)
+        local = LocalEyes(reconciler.run_directories, lambda: self.intent)
+        self.eyes: Eyes = EveryEyes(local, self.linux)
 
     @property
     def intent(self) -> Intent:

@@ -21,6 +21,7 @@ from msgspec.structs import astuple
 
 from controller.agent.kept import Kept
 from controller.agent.kernel import Kernel, Sight
+from controller.agent.offload import told
 from controller.agent.source import Batch, Source, SourceRefused, SourceUnavailable
 from controller.errors import SetupError
 from controller.kernels.report import AgentReport, KernelProblem
@@ -125,15 +126,19 @@ class Agent:
         return await self._tell(sight, generation) and not sight.problems
 
     async def _tell(self, sight: Sight, generation: str | None) -> bool:
+        if generation is None:
+            return True  # whoever does not send has nothing to be told
+        offload = sight.offload
         report = AgentReport(
             interfaces=sight.interfaces,
             kernel=sight.release,
             lacks=sight.lacks,
             problems=sight.problems,
+            sight=None if offload is None else told(offload, self._parts or {}),
             acknowledged=generation,
         )
-        if generation is None or report == self._told:
-            return True  # whoever does not send has nothing to be told
+        if report == self._told:
+            return True
         try:
             await self._source.report(report)
         except (SourceUnavailable, SourceRefused) as error:

@@ -12,6 +12,8 @@ from typing import Protocol, Self, TypeVar
 
 from pyroute2 import netns
 
+from controller.agent import offload
+from controller.agent.offload import OffloadState
 from controller.agent.underlay import path_mtu, too_narrow
 from controller.errors import SetupError
 from controller.kernels.report import KernelProblem, PluggedInterface
@@ -39,6 +41,8 @@ class Sight:
     problems: tuple[KernelProblem, ...] = ()
     release: str = ""
     lacks: tuple[str, ...] = ()
+    offload: OffloadState | None = None
+    "None where nobody looked."
 
 
 class Kernel(Protocol):
@@ -112,6 +116,7 @@ class NamespaceKernel:
             problems=(*map(problem_of, refused), *narrow),
             release=facts.kernel_release(),
             lacks=self._lacks,
+            offload=None if desired is None else offload.look(desired, observed),
         )
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar import post
 from litestar.params import JSONBody
 
 from controller.api.answers import AppliedView, ApplyView, Problem
 from controller.api.backend import Controller
-from controller.api.body import CheckBody, convert
+from controller.api.body import CheckBody, DocumentInvalid, convert
 from controller.api.documents import to_spec
 from controller.api.handlers import Backend, Timeout, Wait, is_programmed
 from controller.api.parameters import parse_duration, parse_wait
@@ -34,13 +34,19 @@ from controller.intent.service import MAX_BATCH, Result
 
 _Outcome = Result | BaseException
 
+_T = TypeVar("_T")
+
+_SPEC = "spec"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Said:
     """A document as it was sent."""
 
     at: str
-    "Pointer to it."
+    "Pointer to it, without `inside`."
+    inside: str
+    "Pointer within it to the keys of a PUT: empty, or /spec."
     kind: str
     name: str
     value: Any
@@ -58,6 +64,7 @@ async def apply(
 ) -> ApplyView:
     """Create or replace objects: an array of documents, each with the keys of a PUT, and `kind` and `name`.
 
+    The keys of a PUT may stand below `spec`, as a GET shows them; a host's own `kind` has no other place.
     They are decided in their order, so a network precedes its ports. Each stands for itself: one that is
     refused, or has no shape, keeps no other from being stored; `items` says what became of each. The
     request itself is refused only when it is no JSON array.
@@ -76,7 +83,8 @@ async def apply(
 def _read_name(position: int, value: Any) -> _Said:
     """Read what a document calls itself, if it does; whether that is allowed is looked at later."""
     loose = convert(value, LooseName) if isinstance(value, Mapping) else LooseName()
-    return _Said(at=pointer(position), kind=str(loose.kind), name=str(loose.name), value=value)
+    inside = f"/{_SPEC}" if isinstance(value, Mapping) and _SPEC in value else ""
+    return _Said(at=pointer(position), inside=inside, kind=str(loose.kind), name=str(loose.name), value=value)
 
 
 def _runs(documents: Iterable[_Said]) -> Iterator[list[_Said]]:
@@ -95,21 +103,46 @@ def _runs(documents: Iterable[_Said]) -> Iterator[list[_Said]]:
 
 async def _submit(backend: Controller, run: Sequence[_Said]) -> list[_Outcome]:
     """Have a run decided and stored; give what became of each, in order."""
-    read = [_read(said.value, backend.intent) for said in run]
+    read = [_read(said, backend.intent) for said in run]
     results = iter(await backend.submit_all([one for one in read if isinstance(one, Put)]))
-    return [next(results) if isinstance(one, Put) else one for one in read]
+    return [
+        _placed(next(results), said) if isinstance(one, Put) else one
+        for one, said in zip(read, run, strict=True)
+    ]
 
 
-def _read(value: Any, intent: Intent) -> Put | IntentError:
+def _read(said: _Said, intent: Intent) -> Put | IntentError:
     try:
-        return _command(value, intent)
+        named = convert(said.value, NameDocument)
+        rest = {key: said.value[key] for key in said.value if key not in NAME_KEYS}
+        if said.inside:
+            rest = _only_spec(rest)
     except IntentError as error:
         return error
+    try:
+        return _command(named, rest, intent)
+    except IntentError as error:
+        return _placed(error, said)
 
 
-def _command(value: Any, intent: Intent) -> Put:
-    named = convert(value, NameDocument)
-    document = convert({key: value[key] for key in value if key not in NAME_KEYS}, DOCUMENTS[named.kind])
+def _placed(outcome: _T, said: _Said) -> _T:
+    """Have an error point into the document as it was sent."""
+    if isinstance(outcome, IntentError):
+        outcome.pointer = f"{said.inside}{outcome.pointer}"
+    return outcome
+
+
+def _only_spec(rest: Mapping[str, Any]) -> Any:
+    beside = next((key for key in rest if key != _SPEC), None)
+    if beside is not None:
+        raise DocumentInvalid(
+            "what a PUT takes stands below spec, or beside kind, not both", pointer=pointer(beside)
+        )
+    return rest[_SPEC]
+
+
+def _command(named: NameDocument, rest: Any, intent: Intent) -> Put:
+    document = convert(rest, DOCUMENTS[named.kind])
     return Put(
         kind=Kind(named.kind),
         name=named.name,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 
 from controller.errors import IntentError
 from controller.intent.checks.documents import pointer
@@ -60,7 +60,12 @@ class CheckBody:
         if request.method not in ("PUT", "POST"):
             return
         check_content_type(request)
-        decode(await request.body(), self.document)
+        try:
+            raw = await request.body()
+        except InternalServerException as error:
+            # Whoever is killed while it sends: that is no fault of ours (litestar/connection/request.py, stream).
+            raise HTTPException("the client went before its body was whole", status_code=400) from error
+        decode(raw, self.document)
 
 
 def check_content_type(request: Request[Any, Any, Any]) -> None:

@@ -48,7 +48,10 @@ class NetworkOffloadView(Struct, kw_only=True):
     network: str
     options: list[str]
     features: Annotated[list[str], Meta(description="What its policies ask for besides forwarding.")]
-    families: list[FamilyView]
+    families: Annotated[list[FamilyView], Meta(description="On hosts with Open vSwitch.")]
+    linux: Annotated[
+        list[FamilyView], Meta(description="On hosts without; empty where none has a port of this network.")
+    ]
     caveats: list[ReasonView]
 
 
@@ -83,6 +86,15 @@ class PlaceCountView(Struct, kw_only=True):
     packets: int
 
 
+class FilterCountView(Struct, kw_only=True):
+    """Filters of traffic control at one place of a host without Open vSwitch."""
+
+    device: Annotated[str, Meta(examples=["og-geneve"])]
+    direction: Literal["ingress", "egress"]
+    filters: int
+    in_hardware: Annotated[int, Meta(description="Of which a driver said that its NIC has them.")]
+
+
 class HostNetworkView(Struct, kw_only=True):
     """A network on a host."""
 
@@ -93,7 +105,12 @@ class HostNetworkView(Struct, kw_only=True):
     live: Annotated[
         list[PlaceCountView], Meta(description="Where its megaflows are now; empty when none are seen.")
     ]
-    seen: Annotated[Seen, Meta(description="How many of its megaflows a NIC handles, as its driver says.")]
+    filters: Annotated[
+        list[FilterCountView], Meta(description="Where its filters are, on a host without Open vSwitch.")
+    ]
+    seen: Annotated[
+        Seen, Meta(description="How many of its megaflows, or filters, a NIC handles, as its driver says.")
+    ]
 
 
 class HostOffloadView(Struct, kw_only=True):
@@ -108,6 +125,9 @@ class HostOffloadView(Struct, kw_only=True):
     datapath: str
     reasons: list[ReasonView]
     nics: list[NicView] = field(default_factory=list)
+    filters: Annotated[list[FilterCountView], Meta(description="Those that are of no network alone.")] = (
+        field(default_factory=list)
+    )
     networks: list[HostNetworkView] = field(default_factory=list)
     unread: int = 0
     problems: list[str] = field(default_factory=list)

@@ -57,22 +57,26 @@ def _show(found: View) -> None:
         (_network_row(one) for one in found["networks"]),
     )
     _table(
+        "By rules, on hosts without Open vSwitch: sent / arriving",
+        ("NETWORK", "OPTIONS", *families),
+        (_network_row(one, "linux") for one in found["networks"] if one["linux"]),
+    )
+    _table(
         "Hosts",
         ("HOST", "OFFLOAD", "RUNNING", "DATAPATH", "DEVICES"),
         (_host_row(one) for one in found["hosts"]),
     )
     _table(
         "Networks on hosts",
-        ("HOST", "NETWORK", "SENT", "ARRIVING", "IN A NIC", "MEGAFLOWS"),
+        ("HOST", "NETWORK", "SENT", "ARRIVING", "IN A NIC", "MEGAFLOWS, FILTERS"),
         (_live_row(host, one) for host in found["hosts"] for one in host["networks"]),
     )
     _table("Why", ("WHERE", "WHAT", "CHANGE"), _reason_rows(found))
 
 
-def _network_row(one: View) -> tuple[str | Text, ...]:
+def _network_row(one: View, rules: str = "families") -> tuple[str | Text, ...]:
     cells = (
-        Text.assemble(_word(family["sending"]), " / ", _word(family["receiving"]))
-        for family in one["families"]
+        Text.assemble(_word(family["sending"]), " / ", _word(family["receiving"])) for family in one[rules]
     )
     return one["network"], ", ".join(one["options"]) or "-", *cells
 
@@ -80,13 +84,19 @@ def _network_row(one: View) -> tuple[str | Text, ...]:
 def _host_row(host: View) -> tuple[str, ...]:
     devices = (f"{nic['device']} ({nic['label']})" for nic in host["nics"] if nic["role"] == "uplink")
     shown = "; ".join(devices) or host["note"] or "none"
+    if host["datapath"] == "linux":
+        return host["host"], "-", "-", host["datapath"], shown
     running = host["running"] or "not seen"
     return host["host"], host["declared"] or "left alone", running, host["datapath"] or "-", shown
 
 
 def _live_row(host: View, one: View) -> tuple[str | Text, ...]:
-    flows = ", ".join(f"{each['way']}: {each['flows']} {each['place']}" for each in one["live"])
-    told = host["note"] or flows or "none now"
+    flows = [f"{each['way']}: {each['flows']} {each['place']}" for each in one["live"]]
+    filters = [
+        f"{each['device']} {each['direction']}: {each['in_hardware']} of {each['filters']} filters in a NIC"
+        for each in one["filters"]
+    ]
+    told = host["note"] or ", ".join((*flows, *filters)) or "none now"
     stands_in = any("stand-in" in nic["label"] for nic in host["nics"] if nic["role"] == "uplink")
     seen = f"{one['seen']} (stand-in)" if stands_in and one["seen"] in ("all", "some") else one["seen"]
     return host["host"], one["network"], _word(one["sending"]), _word(one["receiving"]), seen, told
@@ -115,6 +125,9 @@ def _reasons(found: View) -> Iterator[tuple[str, View]]:
         yield from ((one["network"], reason) for reason in one["caveats"])
         for family in one["families"]:
             yield from ((f"{one['network']} on {family['family']}", reason) for reason in family["reasons"])
+        for family in one["linux"]:
+            where = f"{one['network']} on {family['family']} without Open vSwitch"
+            yield from ((where, reason) for reason in family["reasons"])
 
 
 def _word(verdict: str) -> Text:

@@ -4,11 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from controller.intent.identity import IDENTITY
 from controller.intent.intent import Intent
-from controller.intent.model import Direction, HostKind, OptionSchemaSpec
+from controller.intent.model import (
+    Direction,
+    HostKind,
+    NetworkSpec,
+    OptionSchemaSpec,
+    Payload,
+    TunnelStyle,
+)
 from controller.intent.rules import Mirror, SetDscp, SetQueue
+from ovs_geneve.offload.linux import Forwarding
 from ovs_geneve.offload.verdict import Feature, NetworkUse, OptionUse
 
 _FEATURE = {Mirror: Feature.MIRROR, SetQueue: Feature.QUEUE, SetDscp: Feature.DSCP}
@@ -34,6 +43,29 @@ def network_use(intent: Intent, name: str, udp_port: int = 6081) -> NetworkUse:
         udp_port=udp_port,
         df=any(spec.tunables.df_default for spec in hosts),
     )
+
+
+def linux_use(intent: Intent, name: str, udp_port: int = 6081) -> NetworkUse:
+    """Return the same for hosts without Open vSwitch: where packets arrive their rules read the sender's group alone.
+
+    Option policies are carried out behind the bridge there, and what would ask for more is refused.
+    """
+    use = network_use(intent, name, udp_port)
+    hosts = (intent.hosts[host].spec for host in intent.linux_hosts)
+    read = len(intent.policies_between(name)) > 0
+    return replace(
+        use,
+        options=tuple(replace(one, read=read and one.name == IDENTITY) for one in use.options),
+        features=frozenset(),
+        underlay=frozenset(spec.endpoints[0].version for spec in hosts if spec.endpoints) or use.underlay,
+    )
+
+
+def forwarding(tunnels: TunnelStyle, network: NetworkSpec) -> Forwarding:
+    """Return what of a Linux host's kernel has a network's packets."""
+    if network.payload is Payload.IP:
+        return Forwarding.ROUTES
+    return Forwarding.DEVICES if tunnels is TunnelStyle.FIXED else Forwarding.FILTERS
 
 
 def schema_use(name: str, spec: OptionSchemaSpec) -> NetworkUse:

@@ -25,8 +25,10 @@ from controller.kernels.report import (
     Synced,
     problems_told,
 )
+from controller.kernels.sight import host_sight
 from controller.linux.compile import HostChanges, LinuxCompiler
 from controller.linux.part import HOST_PART, Part, PartKind
+from ovs_geneve.offload.sight import HostSight
 from ovs_geneve.vport import GENEVE_PORT
 
 AGENT = "its agent"
@@ -163,6 +165,13 @@ class LinuxHosts:
         """Return what a host's kernel refused."""
         report = self._reports.get(host)
         return () if report is None else report.problems
+
+    def sight(self, host: str) -> HostSight | None:
+        """Return what a host's agent told of its offload; None while none is connected, or it told nothing."""
+        report = self._reports.get(host)
+        if report is None or report.sight is None or not self.hears(host):
+            return None
+        return host_sight(report.sight)
 
     def refusals(self, subject: str, hosts: Iterable[str]) -> Mapping[str, str]:
         """Return, by host, why it leaves out an object of this id."""

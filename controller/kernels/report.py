@@ -33,6 +33,50 @@ class KernelProblem(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
+class SeenFeature(Struct, frozen=True, forbid_unknown_fields=True):
+    """A feature of a network device, as ethtool(8) calls it."""
+
+    name: Word
+    active: bool
+    fixed: Annotated[bool, Meta(description="Nobody can change it.")]
+
+
+class SeenPort(Struct, frozen=True, forbid_unknown_fields=True):
+    """A UDP port that a NIC was told is one of tunnels."""
+
+    port: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    kind: Word
+
+
+class SeenDevice(Struct, frozen=True, forbid_unknown_fields=True):
+    """A network device below the host's tunnels."""
+
+    name: Word
+    driver: Text
+    features: tuple[SeenFeature, ...] = ()
+    tunnel_ports: Annotated[
+        tuple[SeenPort, ...] | None, Meta(description="null for a device that has no table of them.")
+    ] = None
+
+
+class SeenFilters(Struct, frozen=True, forbid_unknown_fields=True):
+    """The host's filters of one part and place, as the kernel holds them."""
+
+    device: Word
+    egress: bool
+    part: Annotated[Text, Meta(examples=["network/blue"])]
+    filters: Annotated[int, Meta(ge=1)]
+    in_hardware: Annotated[int, Meta(ge=0, description="Of which a driver said that its NIC has them.")]
+
+
+class OffloadSight(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What matters for offload; nothing in it changes with each packet."""
+
+    uplinks: tuple[SeenDevice, ...] = ()
+    filters: tuple[SeenFilters, ...] = ()
+    problems: Annotated[tuple[Text, ...], Meta(description="What could not be seen, and why.")] = ()
+
+
 class AgentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent tells of its host."""
 
@@ -40,6 +84,7 @@ class AgentReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     kernel: Annotated[Word, Meta(description="Its release.", examples=["6.1.0-56-amd64"])]
     lacks: Annotated[tuple[Word, ...], Meta(description="Kernel modules that are missing.")] = ()
     problems: tuple[KernelProblem, ...] = ()
+    sight: OffloadSight | None = None
     acknowledged: Annotated[
         Text | None,
         Meta(description="The generation that its kernel was last made equal to; null when there is none."),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the hosts on this machine: megaflows over ovs-vswitchd's control socket, devices over netlink.
+"""Looks at the hosts on this machine: megaflows over ovs-vswitchd's control socket, devices over netlink. Of Linux
+hosts, wherever they are, their agents tell.
 
 Devices are those of the network namespace that ovs-vswitchd runs in: in the lab each host has one of its own.
 """
@@ -19,6 +20,7 @@ from pyroute2 import netns
 from controller.guard.guard import control_socket
 from controller.intent.intent import Intent
 from controller.intent.model import Address
+from controller.kernels.hosts import LinuxHosts
 from ovs_geneve.errors import ConnectionLost
 from ovs_geneve.offload.ethtool import Ethtool, device_with
 from ovs_geneve.offload.nic import Nic
@@ -54,6 +56,20 @@ class LocalEyes:
         if directory is None or declared is None:
             return None
         return await look(directory, declared.spec.endpoints)
+
+
+class EveryEyes:
+    """Sees hosts with Open vSwitch with other eyes, and of Linux hosts what their agents tell."""
+
+    def __init__(self, others: Eyes, agents: LinuxHosts) -> None:
+        self._others = others
+        self._agents = agents
+
+    async def sight(self, host: str) -> HostSight | None:
+        """Return what is seen on a host now; None for one that nobody sees."""
+        if self._agents.holder_of(host) is not None:
+            return self._agents.sight(host)
+        return await self._others.sight(host)
 
 
 async def look(directory: Path, endpoints: Iterable[Address]) -> HostSight:

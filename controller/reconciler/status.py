@@ -206,9 +206,14 @@ def provisioned(report: HostReport) -> Condition:
 
 
 def offloading(state: OffloadState | None) -> tuple[Condition, ...]:
-    """Say whether a host's ovs-vswitchd does what is declared; nothing for a host whose own setting is left alone."""
-    if state is None or state.wanted is None:
+    """Say whether a host's ovs-vswitchd does what is declared.
+
+    Of a host whose own setting is left alone: whether it still does what was declared before.
+    """
+    if state is None:
         return ()
+    if state.wanted is None:
+        return _left_alone(state)
     if state.kept_by:
         message = f"another fabric, {state.kept_by}, keeps hw-offload and tc-policy of this machine"
         return (_not("Offload", "OffloadNotOwned", message),)
@@ -222,6 +227,15 @@ def offloading(state: OffloadState | None) -> tuple[Condition, ...]:
         message = f"{wanted} is set, ovs-vswitchd runs with {state.running}: run `{RESTART}` there"
         return (_not("Offload", "OffloadNeedsRestart", message),)
     return (Condition(type="Offload", status=Truth.TRUE, reason="Running", message=str(wanted)),)
+
+
+def _left_alone(state: OffloadState) -> tuple[Condition, ...]:
+    if state.kept_by or state.running in (None, state.configured):
+        return ()
+    # Nobody declares anything, so nothing is amiss.
+    own = f"{state.configured} is the machine's own again"
+    message = f"{own}, ovs-vswitchd runs with {state.running} until it is restarted: `{RESTART}`"
+    return (Condition(type="Offload", status=Truth.TRUE, reason="LeftAlone", message=message),)
 
 
 def of_host(

@@ -190,7 +190,7 @@ class Keeper:
         for change in changes:
             if table.differs(change, "beat"):
                 self._seen[change.uuid] = now
-        self._roster.controllers = {row.name: row for row in table.controllers(self._client.replica)}
+        self._roster.take_in(table.controllers(self._client.replica))
         if not all(table.is_news(change) for change in changes):
             self._take_in()
             self._look_again()

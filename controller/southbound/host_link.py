@@ -239,8 +239,9 @@ class HostLink:
     def _offload(self, replica: Replica, run_directory: Path | None) -> OffloadState | None:
         process = vswitchd_process(run_directory)
         state = offload_state(self.host.spec.offload, replica, self._settings.owner, process)
-        waits = state is not None and state.wanted is not None and state.running != state.configured
-        if waits and run_directory is not None:
+        if state is None or run_directory is None or state.running == state.configured:
+            return state
+        if state.wanted is not None or state.running is not None:
             # No row tells that ovs-vswitchd was started anew.
             asyncio.get_running_loop().call_later(_RESTART_LOOK_SECONDS, self.look_again)
         return state

@@ -43,7 +43,7 @@ def offload_state(
         wanted=None if choice is None else SETTINGS[choice],
         configured=setting_in(root.other_config),
         running=None if process is None else running_setting(root, process),
-        kept_by="" if note is None or note.owner == owner else note.owner,
+        kept_by="" if note is None or note.owner == owner or not note.put else note.owner,
     )
 
 

@@ -30,6 +30,8 @@ _TCMSG = struct.Struct("=BxHiIII")
 "family, pad, ifindex, handle, parent, info."
 _KIND, _OPTIONS, _CHAIN = 1, 2, 11
 _FW_ACTIONS, _FW_MASK = 4, 5
+_IN_HARDWARE = 1 << 2
+"TCA_CLS_FLAGS_IN_HW."
 _CLSACT, _CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
 INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
 _PROTOCOLS: dict[Protocol, int] = {
@@ -116,6 +118,15 @@ def is_head(answer: Message) -> bool:
     """Tell whether this is only the head of a preference: the kernel lists it before its filters."""
     fields = wire.table(answer.body[_TCMSG.size :])
     return _OPTIONS not in fields or (place(answer)[2] == 0 and len(fields[_OPTIONS]) < 24)
+
+
+def is_in_hardware(answer: Message) -> bool:
+    """Tell whether a driver said that its NIC has a filter; nobody offers one of fw to any (net/sched/cls_fw.c)."""
+    fields = wire.table(answer.body[_TCMSG.size :])
+    if wire.string(fields.get(_KIND, b"")) != "flower":
+        return False
+    flags = wire.table(fields.get(_OPTIONS, b"")).get(codec_flower.FLAGS, b"")
+    return bool(wire.number(flags) & _IN_HARDWARE)
 
 
 def decode_filter(answer: Message, names: Names) -> Filter:

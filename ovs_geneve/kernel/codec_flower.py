@@ -11,8 +11,8 @@ from ovs_geneve.kernel import wire
 from ovs_geneve.kernel.codec_options import decode_matches, encode_keys, encode_masks
 from ovs_geneve.kernel.objects import Flower
 
-ACTIONS = 3
-_ETH_TYPE, _IP_PROTO, _FLAGS, _IN_HW_COUNT = 8, 9, 22, 86
+ACTIONS, FLAGS = 3, 22
+_ETH_TYPE, _IP_PROTO, _IN_HW_COUNT = 8, 9, 86
 _DST_MAC, _SRC_MAC, _ARP_SHA = 4, 6, 63
 "Each is followed by its mask."
 _SRC_IP, _DST_IP, _ENC_SRC, _ENC_DST = (10, 14), (12, 16), (27, 31), (29, 33)
@@ -182,7 +182,7 @@ def _decode_icmp(fields: Mapping[int, bytes], proto: int | None, place: int) -> 
 
 _MASKED = (_DST_MAC, _SRC_MAC, _ARP_SHA, *_SRC_IP, *_DST_IP, *_ENC_SRC, *_ENC_DST, _ARP_SIP, _ARP_TIP)
 _KNOWN = frozenset(
-    {ACTIONS, _ETH_TYPE, _IP_PROTO, _FLAGS, _IN_HW_COUNT, _ENC_KEY_ID, _ENC_OPTS, _ENC_OPTS_MASK}
+    {ACTIONS, _ETH_TYPE, _IP_PROTO, FLAGS, _IN_HW_COUNT, _ENC_KEY_ID, _ENC_OPTS, _ENC_OPTS_MASK}
     | {n + more for n in (*_MASKED, _SRC_RANGE, _DST_RANGE, _ENC_DST_PORT, _IP_FLAGS) for more in (0, 1)}
     | {n for four in _PORTS.values() for n in four}
     | {n + more for two in _ICMP.values() for n in two for more in (0, 1)}

@@ -261,6 +261,10 @@ Protocol = Literal["all", "arp", "rarp", "ip", "ipv6", "802.1Q", "802.1ad"]
 "As tc(8) spells them; a frame with a VLAN tag is of the tag's, whatever is in it."
 
 
+FilterKey = tuple[str, bool, int, int, int]
+"Device, egress or ingress, chain, preference and handle."
+
+
 class Filter(Value, frozen=True, kw_only=True, tag="filter"):
     """A filter of a device's clsact qdisc, by itself at its chain and preference."""
 
@@ -275,7 +279,7 @@ class Filter(Value, frozen=True, kw_only=True, tag="filter"):
     actions: tuple[Action, ...]
 
     @property
-    def key(self) -> tuple[str, bool, int, int, int]:
+    def key(self) -> FilterKey:
         """What makes it the same filter in the kernel."""
         return self.device, self.egress, self.chain, self.preference, self.handle
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ovs_geneve.kernel.codec_links import Interface
-from ovs_geneve.kernel.objects import MAKING, MARK, GeneveLink, KernelState
+from ovs_geneve.kernel.objects import MAKING, MARK, FilterKey, GeneveLink, KernelState
 
 EMPTY = KernelState()
 
@@ -39,6 +39,8 @@ class Observation:
     "Where we keep filters, filters that we never make."
     geneve: tuple[tuple[str, GeneveLink], ...] = ()
     "Geneve devices of others."
+    in_hardware: frozenset[FilterKey] = frozenset()
+    "Filters of ours that a driver said its NIC has."
 
     @property
     def by_name(self) -> Mapping[str, Interface]:

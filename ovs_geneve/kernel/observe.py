@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovs_geneve.errors import DecodeError
@@ -24,6 +25,7 @@ from ovs_geneve.kernel.objects import (
     BridgeLink,
     Fdb,
     Filter,
+    FilterKey,
     GeneveLink,
     KernelState,
     Link,
@@ -48,7 +50,7 @@ def observe(netlink: Netlink, *, settings: Iterable[str] = ()) -> Observation:
     bridges = {one.index for one in interfaces if one.name in ours and one.kind == "bridge"}
     held = ours | {one.name for one in attachments}
     qdiscs = _qdiscs(netlink, names)
-    filters, foreign, strange = _filters(netlink, qdiscs, names, ours)
+    filters = _filters(netlink, qdiscs, names, ours)
     return Observation(
         state=KernelState(
             links=links,
@@ -57,14 +59,15 @@ def observe(netlink: Netlink, *, settings: Iterable[str] = ()) -> Observation:
             fdb=_fdb(netlink, names, bridges),
             neighbours=_neighbours(netlink, names, held),
             routes=_routes(netlink, names),
-            filters=filters,
+            filters=frozenset(filters.ours),
         ),
         interfaces=interfaces,
         broken=broken,
         qdiscs=frozenset(qdiscs.values()),
-        foreign=foreign,
-        strange=strange,
+        foreign=frozenset(filters.foreign),
+        strange=frozenset(filters.strange),
         geneve=tuple(_foreign_geneve(interfaces)),
+        in_hardware=frozenset(filters.in_hardware),
     )
 
 
@@ -113,26 +116,37 @@ def _qdiscs(netlink: Netlink, names: Mapping[int, str]) -> dict[int, str]:
     return {index: names[index] for index in indexes if index is not None and index in names}
 
 
+@dataclass(frozen=True, slots=True)
+class _Filters:
+    ours: set[Filter] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
+    strange: set[Preference] = field(default_factory=set)
+    in_hardware: set[FilterKey] = field(default_factory=set)
+
+
 def _filters(
     netlink: Netlink, qdiscs: Mapping[int, str], names: Mapping[int, str], ours: set[str]
-) -> tuple[frozenset[Filter], frozenset[str], frozenset[Preference]]:
-    filters: set[Filter] = set()
-    foreign: set[str] = set()
-    strange: set[Preference] = set()
+) -> _Filters:
+    found = _Filters()
     for index, device in qdiscs.items():
         for egress in (False, True):
             for answer in _dump(netlink, codec_filters.all_filters(index, egress=egress)):
                 chain, preference, _ = codec_filters.place(answer)
                 if device not in ours and not in_our_range(chain, preference):
-                    foreign.add(device)
+                    found.foreign.add(device)
                     continue
                 if codec_filters.is_head(answer):
                     continue
                 try:
-                    filters.add(codec_filters.decode_filter(answer, names))
+                    one = codec_filters.decode_filter(answer, names)
                 except DecodeError:
-                    strange.add(Preference(device=device, egress=egress, chain=chain, preference=preference))
-    return frozenset(filters), frozenset(foreign), frozenset(strange)
+                    place = Preference(device=device, egress=egress, chain=chain, preference=preference)
+                    found.strange.add(place)
+                    continue
+                found.ours.add(one)
+                if codec_filters.is_in_hardware(answer):
+                    found.in_hardware.add(one.key)
+    return found
 
 
 def in_our_range(chain: int, preference: int) -> bool:

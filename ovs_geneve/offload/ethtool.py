@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import TracebackType
 
@@ -102,13 +103,21 @@ def driver_of(device: str) -> str:
 
 def device_with(address: IPv4Address | IPv6Address) -> str | None:
     """Return the device that has an address; None when none has."""
+    return addressed().get(address)
+
+
+def addressed() -> Mapping[IPv4Address | IPv6Address, str]:
+    """Return the devices that have addresses, by address. One that goes meanwhile is left out."""
+    names = dict(socket.if_nameindex())
+    found = dict[IPv4Address | IPv6Address, str]()
     with Netlink() as netlink:
         for one in netlink.dump(Message(RTM_GETADDR, bytes(_IFADDRMSG.size))):
             held = wire.table(one.body[_IFADDRMSG.size :])
             told = held.get(_LOCAL, held.get(_ADDRESS, b""))
-            if len(told) in (4, 16) and ip_address(told) == address:
-                return socket.if_indextoname(_IFADDRMSG.unpack_from(one.body)[4])
-    return None
+            index = _IFADDRMSG.unpack_from(one.body)[4]
+            if len(told) in (4, 16) and index in names:
+                found.setdefault(ip_address(told), names[index])
+    return found
 
 
 def _address_of(buffer: bytearray) -> int:

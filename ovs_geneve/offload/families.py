@@ -48,8 +48,10 @@ class Family:
     udp_port: Limit[int] | None = None
     oam: Limit[bool] | None = None
     conntrack: Limit[bool] | None = None
+    conntrack_state: Limit[bool] | None = None
     mirror: Limit[bool] | None = None
     dscp: Limit[bool] | None = None
+    into_bridge: Limit[bool] | None = None
 
     @property
     def limits(self) -> Mapping[str, Limit[bool] | Limit[int]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is seen on a host of its offload: devices, and where megaflows are. Pure; whoever runs there makes it."""
+"""What is seen on a host of its offload: devices, where megaflows or filters are. Pure; whoever runs there makes it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ class FlowCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilterCount:
+    """Filters of traffic control that are alike, on a host without Open vSwitch."""
+
+    network: str
+    "Empty for those that are of no network alone."
+    device: str
+    egress: bool
+    filters: int
+    in_hardware: int
+    "Of which a driver said that its NIC has them."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSight:
     """What was seen on a host a moment ago."""
 
@@ -34,6 +47,7 @@ class HostSight:
     ports: tuple[Nic, ...] = ()
     "Devices in its datapath."
     flows: tuple[FlowCount, ...] = ()
+    filters: tuple[FilterCount, ...] = ()
     unread: int = 0
     "Lines of the dump that made no sense."
     problems: tuple[str, ...] = ()

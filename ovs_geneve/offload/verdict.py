@@ -91,18 +91,19 @@ def verdict_of(reasons: Iterable[Reason]) -> Verdict:
 
 def sending(family: Family, use: NetworkUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets that hosts send."""
-    return (*_sets(family, use), *_port(family, use), *_features(family, use))
+    return (*sets(family, use), *ports(family, use), *_features(family, use, ()))
 
 
 def receiving(family: Family, use: NetworkUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets that arrive."""
-    return (*_compares(family, use), *_port(family, use), *_features(family, use))
+    asked = ("conntrack_state",) if Feature.CONNTRACK in use.features else ()
+    return (*compares(family, use), *ports(family, use), *_features(family, use, asked))
 
 
 def of_option(family: Family, option: OptionUse) -> tuple[Reason, ...]:
     """Say what keeps a family from taking packets with one option alone, either way."""
     use = NetworkUse(options=(option,))
-    return tuple({reason.code: reason for reason in (*_sets(family, use), *_compares(family, use))}.values())
+    return tuple({reason.code: reason for reason in (*sets(family, use), *compares(family, use))}.values())
 
 
 def oam_taken() -> Reason:
@@ -121,38 +122,43 @@ def caveats(use: NetworkUse) -> tuple[Reason, ...]:
     """Say what is otherwise in packets that traffic control forwards, with a NIC or without."""
     if not use.df:
         return ()
-    message = "the outer DF bit is lost: traffic control cannot set it, the first packets of a flow have it"
+    message = (
+        "the outer DF bit is lost, but for the first packets of a flow, with Open vSwitch before 3.5 or on a kernel "
+        "without TCA_FLOWER_KEY_ENC_FLAGS (Linux 6.1 has it not)"
+    )
     return (
         Reason(
             code="df-lost",
             verdict=Verdict.YES,
             message=message,
             change='"tunnel": {"df_default": false} makes all packets alike',
-            source=f"{_OVS_TC}: OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT",
+            source="Open vSwitch 3.5 lib/netdev-offload-tc.c: OVS_TUNNEL_KEY_ATTR_DONT_FRAGMENT, enc_flags_support",
         ),
     )
 
 
-def _sets(family: Family, use: NetworkUse) -> Iterator[Reason]:
+def sets(family: Family, use: NetworkUse) -> Iterator[Reason]:
+    """Say what keeps a family from putting options on packets."""
     what = f"whether {family.title} puts packets into GENEVE tunnels"
     change = "send from hosts with another NIC, or leave it to processors"
-    yield from _can("no-encapsulation", family.sets_options, what, change)
+    yield from can("no-encapsulation", family.sets_options, what, change)
     header = family.set_header
     each = 0 if header is None else header.value or 0
     total = sum(each + option.length for option in use.options)
     yield from _at_most("options-too-long", family.set_bytes, total, "declare fewer or shorter options")
 
 
-def _compares(family: Family, use: NetworkUse) -> Iterator[Reason]:
+def compares(family: Family, use: NetworkUse) -> Iterator[Reason]:
+    """Say what keeps a family from comparing what packets from tunnels carry."""
     what = f"whether {family.title} takes packets from GENEVE tunnels"
-    cannot = tuple(_can("no-geneve", family.geneve, what, ""))
+    cannot = tuple(can("no-geneve", family.geneve, what, ""))
     yield from cannot
     if verdict_of(cannot) is Verdict.NO:
         return
     if use.oam:
         what = f"whether {family.title} compares the O bit"
         change = '"offload": "on": the host then compares the bit no more, and drops no OAM packets'
-        yield from _can("oam-bit", family.oam, what, change)
+        yield from can("oam-bit", family.oam, what, change)
     if not use.options:
         return
     most = family.matches
@@ -200,43 +206,52 @@ def _compares_option(family: Family, option: OptionUse) -> Iterator[Reason]:
         yield _no("not-read", zero, change, option.name)
 
 
-def _port(family: Family, use: NetworkUse) -> Iterator[Reason]:
+def ports(family: Family, use: NetworkUse) -> Iterator[Reason]:
+    """Say that a family takes tunnels on another UDP port only."""
     limit = family.udp_port
     if limit is not None and use.udp_port != limit.value:
         yield _no("udp-port", limit, f"run the controller with --tunnel-port {limit.value}")
 
 
-def _features(family: Family, use: NetworkUse) -> Iterator[Reason]:
-    for feature in sorted(use.features):
-        change = _CHANGE[feature]
-        if feature is Feature.QUEUE:
+def _features(family: Family, use: NetworkUse, asked: Sequence[str]) -> Iterator[Reason]:
+    """Say what keeps a family from what policies ask for; `asked` is for packets of this direction alone."""
+    for name in (*sorted(use.features), *asked):
+        change = _CHANGE[name]
+        if name == Feature.QUEUE:
             message = "Open vSwitch puts no queue into rules of traffic control"
             source = f"{_OVS_TC}: set_flower_map has no skb_priority"
             yield Reason(code="queue", verdict=Verdict.NO, message=message, change=change, source=source)
             continue
-        # Nothing reaches a driver that traffic control does not hold.
-        software: Limit[bool] | None = getattr(families()[SOFTWARE], feature.value)
-        own: Limit[bool] | None = getattr(family, feature.value)
-        limit = own if software is None or software.value else software
-        yield from _can(
-            feature.value, limit, f"whether {family.title} takes rules with {_SAID[feature]}", change
-        )
+        what = f"whether {family.title} takes rules with {_SAID[name]}"
+        yield from can(name.replace("_", "-"), _limit_of(family, name), what, change)
+
+
+def _limit_of(family: Family, name: str) -> Limit[bool] | None:
+    own: Limit[bool] | None = getattr(family, name)
+    software: Limit[bool] | None = getattr(families()[SOFTWARE], name)
+    if own is not None and own.value is False:
+        return own
+    # Nothing reaches a driver that traffic control does not hold.
+    return own if software is None or software.value else software
 
 
 _SAID = {
-    Feature.CONNTRACK: "connection tracking of packets from tunnels",
-    Feature.MIRROR: "copies",
-    Feature.DSCP: "DSCP written",
+    "conntrack": "connection tracking",
+    "conntrack_state": "what conntrack said of a packet",
+    "mirror": "copies",
+    "dscp": "DSCP written",
 }
 _CHANGE = {
-    Feature.CONNTRACK: "make the policies of this network stateless",
-    Feature.MIRROR: "leave mirror out of the policies of this network",
-    Feature.QUEUE: "leave set_queue out of the policies of this network",
-    Feature.DSCP: "leave set_dscp out of the policies of this network",
+    "conntrack": "make the policies of this network stateless",
+    "conntrack_state": "make the policies of this network stateless, or run a kernel with CONFIG_NET_TC_SKB_EXT",
+    "mirror": "leave mirror out of the policies of this network",
+    "queue": "leave set_queue out of the policies of this network",
+    "dscp": "leave set_dscp out of the policies of this network",
 }
 
 
-def _can(code: str, limit: Limit[bool] | None, what: str, change: str) -> Iterator[Reason]:
+def can(code: str, limit: Limit[bool] | None, what: str, change: str) -> Iterator[Reason]:
+    """Say that a limit is no, depends, or is not known; `what` is what would be."""
     if limit is None:
         yield Reason(code=code, verdict=Verdict.UNKNOWN, message=f"it is not known {what}")
     elif limit.value is None:

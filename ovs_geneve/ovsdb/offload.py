@@ -60,7 +60,7 @@ class OffloadNote:
     found: Mapping[str, str | None]
     "The keys as they were; None for one that was not there."
     put: Mapping[str, str]
-    "The keys as we set them last."
+    "The keys as we set them last; none where the setting is the machine's own again."
     running: Running | None = None
 
 
@@ -94,15 +94,17 @@ def plan_offload(
 ) -> list[Operation]:
     """Give the operations that make the database say what is wanted; None puts back what we found.
 
-    `process` is the ovs-vswitchd that runs now, None when that cannot be seen. Raises OffloadNotOwned.
+    `process` is the ovs-vswitchd that runs now, None when that cannot be seen or nobody will ask any more: then nothing
+    of ours is left behind. Raises OffloadNotOwned.
     """
     note = note_in(root)
     if note is not None and note.owner != owner:
         if wanted is None:
             return []
-        raise OffloadNotOwned(note.owner)
+        if note.put:
+            raise OffloadNotOwned(note.owner)
     if wanted is None:
-        return [] if note is None else _changed(root, _restored(root, note), None)
+        return [] if note is None else _let_go(root, note, process)
     put = wanted.keys
     before = {} if note is None else note.found
     found = {key: before.get(key, root.other_config.get(key)) for key in put}
@@ -122,6 +124,18 @@ def note_in(root: OpenVSwitch) -> OffloadNote | None:
         return None if text is None else _decoded(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # somebody wrote over it: what was there before is lost with it
+
+
+def _let_go(root: OpenVSwitch, note: OffloadNote, process: str | None) -> list[Operation]:
+    """Put back what was found. What a process goes on with that was told something else stays written down."""
+    restored = _restored(root, note)
+    kept: OffloadNote | None = None
+    if process is not None:
+        there = {**root.other_config, **restored}
+        does = running_setting(root, process)
+        if does.enabled and does != setting_in({k: v for k, v in there.items() if v is not None}):
+            kept = OffloadNote(owner=note.owner, found={}, put={}, running=Running(process, does))
+    return _changed(root, restored, kept)
 
 
 def _restored(root: OpenVSwitch, note: OffloadNote) -> dict[str, str | None]:

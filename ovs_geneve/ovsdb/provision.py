@@ -250,6 +250,9 @@ def _interface_columns(vport: GeneveVport) -> dict[str, Input]:
 def _controller_columns(desired: HostProvision) -> dict[str, Input]:
     return {
         "target": desired.controller,
+        # When the first primary controller comes or the last one goes Open vSwitch deletes all flows, and
+        # flow-restore-wait ends with the first one's coming (OVS ofproto/connmgr.c, connmgr_set_controllers).
+        "type": "service",
         # In-band control would add flows of OVS's own that no table shows.
         "connection_mode": "out-of-band",
         "inactivity_probe": desired.inactivity_probe,

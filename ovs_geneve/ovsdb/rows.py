@@ -180,12 +180,14 @@ class Controller:
 
     TABLE: ClassVar[str] = "Controller"
     COLUMNS: ClassVar[tuple[str, ...]] = (
-        *("target", "is_connected", "connection_mode", "max_backoff", "inactivity_probe", "external_ids"),
-        *("role", "status"),
+        *("target", "type", "is_connected", "connection_mode", "max_backoff", "inactivity_probe"),
+        *("external_ids", "role", "status"),
     )
 
     uuid: UUID
     target: str
+    type: str | None
+    '"primary", "service", or None: primary if the bridge is to connect, service if it is to be connected to.'
     is_connected: bool
     connection_mode: str | None
     max_backoff: int | None
@@ -202,6 +204,7 @@ class Controller:
         return cls(
             uuid=row.uuid,
             target=_one(row, "target", str),
+            type=_optional(row, "type", str),
             is_connected=_one(row, "is_connected", bool),
             connection_mode=_optional(row, "connection_mode", str),
             max_backoff=_optional(row, "max_backoff", int),

@@ -12,6 +12,7 @@ import msgspec
 
 from controller.agent.kernel import plugged
 from controller.intent.intent import Intent
+from controller.kernels.report import HostKernel
 from controller.linux.compile import parts_of
 from ovs_geneve.kernel.canonical import canonical
 from ovs_geneve.kernel.objects import KernelState, joined
@@ -22,29 +23,53 @@ from ovs_geneve.kernel.steps import subject
 Observe = Callable[[str, KernelState], Observation]
 "Looks at the kernel of a host, given what it should hold."
 
+_TELL_SECONDS = 5.0
+
 
 def settle(
-    http: httpx.Client, hosts: Iterable[str], observe: Observe, load: Callable[[], Intent], seconds: float
-) -> Mapping[str, KernelState]:
-    """Wait until all kernels are as they should be, and return what that is; fails with what is not."""
-    found = dict[str, KernelState]()
-    deadline = time.monotonic() + seconds
-    for host in hosts:
-        while not isinstance(said := _looked(http, host, observe, load), KernelState):
-            assert time.monotonic() < deadline, f"{host}: {said}"
-            time.sleep(0.2)
-        found[host] = said
-    return found
+    http: httpx.Client,
+    hosts: Iterable[str],
+    observe: Observe,
+    load: Callable[[], Intent],
+    seconds: float,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Mapping[str, HostKernel]:
+    """Wait until all kernels are as they should be, and return what that is; fails with what is not.
+
+    What is waited for is told at most every few seconds.
+    """
+    began = told = time.monotonic()
+    while True:
+        found, wrong = dict[str, HostKernel](), ""
+        for host in hosts:
+            said = _looked(http, host, observe, load)
+            if isinstance(said, str):
+                wrong = f"{host}: {said}"
+                break
+            found[host] = said
+        if not wrong:
+            return found
+        now = time.monotonic()
+        assert now < began + seconds, wrong
+        if now > told + _TELL_SECONDS:
+            tell(f"after {now - began:.0f} s {wrong}")
+            told = now
+        time.sleep(0.2)
 
 
-def _looked(http: httpx.Client, host: str, observe: Observe, load: Callable[[], Intent]) -> KernelState | str:
+def generation_of(http: httpx.Client, host: str) -> str:
+    """Return what a host's kernel should hold by the name of its generation."""
+    return str(_get(http, f"hosts/{host}/kernel")["generation"])
+
+
+def _looked(http: httpx.Client, host: str, observe: Observe, load: Callable[[], Intent]) -> HostKernel | str:
     """Return what the kernel should hold and does, or what is wrong."""
     conditions = {one["type"]: one for one in _get(http, f"hosts/{host}")["status"]["conditions"]}
     wrong = [one for one in conditions.values() if one["type"] != "Degraded" and one["status"] != "True"]
     if wrong:
         return str(wrong)
-    before = _get(http, f"hosts/{host}/kernel")
-    parts = msgspec.convert(before["parts"], dict[str, KernelState])
+    should = msgspec.convert(_get(http, f"hosts/{host}/kernel"), HostKernel)
+    parts = should.parts
     desired = joined(parts.values())
     observed = observe(host, desired)
     if difference := _difference(canonical(desired, observed.state), observed.state):
@@ -58,8 +83,7 @@ def _looked(http: httpx.Client, host: str, observe: Observe, load: Callable[[], 
         wrong_parts = sorted(name for name in names if compiled.get(name) != parts.get(name))
         said = _difference(joined(compiled.values()), desired)
         return f"not as compiled from nothing: {wrong_parts}: {said}"
-    after = _get(http, f"hosts/{host}/kernel")
-    return desired if after["generation"] == before["generation"] else "it moved meanwhile"
+    return should if generation_of(http, host) == should.generation else "it moved meanwhile"
 
 
 def _difference(should: KernelState, held: KernelState) -> str:

@@ -33,6 +33,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "option-policies": OPTION_POLICIES,
 }
 
+KINDS = {name: name.removesuffix("s") for name in NAMES} | {
+    "policies": "policy",
+    "option-policies": "option-policy",
+}
+
 
 def interface_of(port: str) -> str:
     """Return the interface ID of a port."""

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
 import subprocess
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,10 +15,12 @@ from controller.cli.agent import agent
 from controller.lab import namespaces
 from ovs_geneve.kernel.apply import apply, converge
 from ovs_geneve.kernel.netlink import Netlink
-from ovs_geneve.kernel.objects import BridgeLink, KernelState, VrfLink
+from ovs_geneve.kernel.objects import BridgeLink, KernelObject, KernelState, VrfLink
 from ovs_geneve.kernel.observation import Observation
 from ovs_geneve.kernel.observe import observe
 from ovs_geneve.kernel.steps import remove, subject
+from tests.storm.children import Child
+from tests.storm.readings import Reading, reading
 
 T = TypeVar("T")
 
@@ -44,6 +43,7 @@ ip -o link show br-else; ip -o link show e0; ip -d -o link show else-gnv
 ip addr show dev e0; ip route show table 77; ip neigh show dev e0 nud permanent
 bridge fdb show dev e0; tc filter show dev e0 ingress; tc filter show dev e0 egress
 """
+_DEVICES_OF_OTHERS = ("lo", "br-else", "e0", "else-gnv")
 _ON_A_WORKLOAD = "pref 7 protocol ip flower ip_proto sctp action pass"
 "What somebody filters on interfaces of workloads."
 
@@ -56,14 +56,13 @@ class Machines:
         self._url = url
         self.restart_controller = restart
         self._names = {host: f"{host}-{os.getpid()}" for host in hosts}
+        self._left: list[str] = []
+        "Namespaces that are no machine's any more."
         self._netlinks: dict[str, Netlink] = {}
-        self._pids: dict[str, int] = {}
-        self._commands: dict[str, subprocess.Popen[bytes]] = {}
-        "The first agent of each machine."
+        self._agents: dict[str, Child] = {}
         self._filtered: dict[str, set[str]] = {host: set() for host in hosts}
-        for host, name in self._names.items():
-            namespaces.create(name)
-            self._netlinks[host] = namespaces.inside(name, Netlink)
+        for host in hosts:
+            self._make(host)
             self.shell(host, "ip link set lo up" + _OTHERS)
         self._others = {host: self.shell(host, _SEEN_OF_OTHERS) for host in hosts}
 
@@ -71,9 +70,8 @@ class Machines:
 
     def plug(self, host: str, device: str, interface_id: str) -> None:
         """Give a machine an interface; every other one has a filter of somebody's."""
-        lines = [f"link add {device} type dummy", f"link set {device} alias {interface_id} up"]
-        self._ip(host, lines)
-        if int(interface_id[1:]) % 2:
+        self._ip(host, _making(device, interface_id))
+        if _is_filtered(interface_id):
             # The agent may have made the qdisc already.
             made = f"tc qdisc add dev {device} clsact 2>/dev/null || true"
             self.shell(host, f"{made}; tc filter add dev {device} ingress {_ON_A_WORKLOAD}")
@@ -102,29 +100,12 @@ class Machines:
         return "" if done.returncode else line
 
     def start(self, host: str) -> None:
-        """Start a machine's agent: as a command the first time, as a copy of this process later, which is quicker."""
-        log = self._folder / f"{host}.log"
-        words = ["--host", host, "--controller", self._url, "--netns", self._names[host]]
-        words += ["--state", str(self._folder / host)]
-        if host not in self._commands:
-            with log.open("ab") as output:
-                command = [sys.executable, "-m", "controller", "agent", *words]
-                self._commands[host] = subprocess.Popen(command, stdout=output, stderr=output)
-            self._pids[host] = self._commands[host].pid
-            return
-        pid = os.fork()
-        if not pid:
-            _be_an_agent(words, log)
-        self._pids[host] = pid
+        """Start a machine's agent."""
+        self._agents[host] = self._agent(host)
 
     def kill(self, host: str) -> None:
         """End an agent as kill -9 does."""
-        pid = self._pids.pop(host)
-        os.kill(pid, signal.SIGKILL)
-        if pid == self._commands[host].pid:
-            how = self._commands[host].wait()
-        else:
-            how = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        how = self._agents.pop(host).end(signal.SIGKILL)
         assert how == -signal.SIGKILL, f"the agent of {host} had ended by itself: {self.log(host)}"
 
     def boot(self, host: str) -> None:
@@ -135,6 +116,43 @@ class Machines:
 
     # for checks
 
+    def renew(self, host: str, interfaces: Mapping[str, str]) -> None:
+        """Have another machine of this name with these interfaces (by interface ID) and nothing else."""
+        self._netlinks[host].close()
+        self._others.pop(host, None)
+        # Who makes a namespace waits until the kernel has taken apart all that went.
+        self._left.append(self._names[host])
+        self._names[host] = f"{host}-{os.getpid()}-{len(self._left)}"
+        self._make(host)
+        lines = (line for one, device in interfaces.items() for line in _making(device, one))
+        self._ip(host, ["link set lo up", *lines])
+        filtered = [device for interface_id, device in interfaces.items() if _is_filtered(interface_id)]
+        asked = "".join(
+            f"qdisc add dev {device} clsact\nfilter add dev {device} ingress {_ON_A_WORKLOAD}\n"
+            for device in filtered
+        )
+        self.shell(host, f"tc -batch - <<'END'\n{asked}END\n")
+
+    def read(self, host: str, desired: KernelState) -> Reading:
+        """Read what a machine has, but for what belongs to others."""
+        return reading(
+            lambda script: self.shell(host, script),
+            apart=_DEVICES_OF_OTHERS,
+            macs=[one.name for one in desired.links if one.mac],
+            mtus=[one.name for one in desired.attachments if one.mtu is not None],
+            settings=[one.path for one in desired.settings],
+        )
+
+    def take(self, host: str, things: Iterable[KernelObject]) -> None:
+        """Take things of ours away."""
+        observed = self.observe(host, KernelState())
+        steps = [remove(one) for one in things]
+        assert self._inside(host, lambda: apply(self._netlinks[host], steps, observed)) == ()
+
+    def remove(self, host: str) -> None:
+        """Run `agent --remove` where no agent runs."""
+        assert self._agent(host, "--remove").wait() == 0, self.log(host)
+
     def observe(self, host: str, desired: KernelState) -> Observation:
         """Look at a kernel."""
         paths = [one.path for one in desired.settings]
@@ -142,11 +160,14 @@ class Machines:
 
     def assert_others_are_as_they_were(self) -> int:
         """Compare what is not ours with what it was; return how many filters of others on workloads are there."""
-        for host, devices in self._filtered.items():
-            assert self.shell(host, _SEEN_OF_OTHERS) == self._others[host]
-            for device in devices:
-                assert "ip_proto sctp" in self.shell(host, f"tc filter show dev {device} ingress pref 7")
-        return sum(map(len, self._filtered.values()))
+        kept = 0
+        for host, others in self._others.items():
+            assert self.shell(host, _SEEN_OF_OTHERS) == others
+            asked = "".join(f"filter show dev {device} ingress pref 7\n" for device in self._filtered[host])
+            found = self.shell(host, f"tc -batch - <<'END'\n{asked}END\n").count("ip_proto sctp")
+            assert found == len(self._filtered[host])
+            kept += found
+        return kept
 
     def shell(self, host: str, script: str) -> str:
         """Run a script on a machine."""
@@ -157,15 +178,31 @@ class Machines:
 
     def log(self, host: str) -> str:
         """Return what a machine's agents said."""
-        return (self._folder / f"{host}.log").read_text(errors="replace")[-3000:]
+        return self._log(host).read_text(errors="replace")[-3000:]
 
     def close(self) -> None:
         """End all agents and machines."""
-        for host in tuple(self._pids):
+        for host in tuple(self._agents):
             self.kill(host)
-        for host, name in self._names.items():
-            self._netlinks[host].close()
+        for netlink in self._netlinks.values():
+            netlink.close()
+        for name in (*self._left, *self._names.values()):
             namespaces.remove(name)
+
+    def _make(self, host: str) -> None:
+        name = self._names[host]
+        namespaces.create(name)
+        self._netlinks[host] = namespaces.inside(name, Netlink)
+
+    def _log(self, host: str) -> Path:
+        return self._folder / f"{host}.log"
+
+    def _agent(self, host: str, *more: str) -> Child:
+        words = ["--host", host, "--controller", self._url, "--netns", self._names[host]]
+        words += ["--state", str(self._folder / host), *more]
+        return Child(
+            lambda: agent.main(words, prog_name="ovs-geneve agent", standalone_mode=False), self._log(host)
+        )
 
     def _ip(self, host: str, lines: Sequence[str]) -> None:
         line = ["ip", "-n", self._names[host], "-batch", "-"]
@@ -173,6 +210,15 @@ class Machines:
 
     def _inside(self, host: str, function: Callable[[], T]) -> T:
         return namespaces.inside(self._names[host], function)
+
+
+def _making(device: str, interface_id: str) -> list[str]:
+    return [f"link add {device} type dummy", f"link set {device} alias {interface_id} up"]
+
+
+def _is_filtered(interface_id: str) -> bool:
+    """Tell whether somebody filters on a workload's interface."""
+    return bool(int(interface_id[1:]) % 2)
 
 
 def _damages(state: KernelState) -> Iterator[str]:
@@ -197,19 +243,3 @@ def _damages(state: KernelState) -> Iterator[str]:
         yield f"ip link set {one.name} nomaster"
         yield f"tc filter del dev {one.name} ingress pref 28162"
         yield f"ip link set {one.name} mtu 1300"
-
-
-def _be_an_agent(words: list[str], log: Path) -> None:
-    """Be one until the end, and never come back."""
-    try:
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout = sys.stderr = open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
-        logging.getLogger().handlers.clear()
-        agent.main(words, prog_name="ovs-geneve agent", standalone_mode=False)
-    except BaseException:  # there is nobody to raise it to
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(1)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import httpx
 
 from tests.storm.documents import (
     AGENTS,
+    KINDS,
     NAMES,
     PORTS,
     WITHOUT_AGENT,
@@ -51,7 +52,7 @@ class Fleet(Protocol):
 
 
 Operation = Callable[[], str]
-"Says what it did; nothing when there was nothing to do."
+"Says what it did, a line each; nothing when there was nothing to do."
 
 
 class Storm:
@@ -67,11 +68,11 @@ class Storm:
         "By host, the device of each interface ID."
         self._reported: set[str] = set()
         self._dead: set[str] = set()
-        self._operations: Sequence[Operation] = (self._put, self._delete, self._report) + 2 * (
-            self._plug,
-            self._unplug,
-            self._move,
-            self._interfere,
+        self._most = 1
+        self._operations: Sequence[Operation] = (
+            *(self._put, self._delete, self._report, self._unplug),
+            *3 * (self._plug,),
+            *2 * (self._move, self._interfere),
         )
         self.done = Counter[str]()
         "How many of which sort."
@@ -81,6 +82,15 @@ class Storm:
     def count(self) -> int:
         """How many operations happened."""
         return self.done.total()
+
+    @property
+    def kills(self) -> int:
+        """How many agents were killed."""
+        return self.done["kill"] + self.done["boot"]
+
+    def plugged(self, host: str) -> Mapping[str, str]:
+        """Return, by interface ID, the devices of a machine's workloads."""
+        return dict(self._plugged[host])
 
     def begin(self) -> None:
         """Declare machines, networks and what they need, and start agents; none of it counts."""
@@ -92,13 +102,14 @@ class Storm:
         for name in AGENTS:
             self._fleet.start(name)
 
-    def step(self) -> str:
-        """Do one operation, and say which."""
+    def step(self, most: int = 1) -> str:
+        """Do an operation, or up to so many in one request, and say what was done, a line each."""
+        self._most = most
         while True:
             chosen = self._choose()
             said = chosen()
             if said:
-                self.done[said.split()[0]] += 1
+                self.done.update(line.split()[0] for line in said.splitlines())
                 return said
 
     def restart_controller(self) -> None:
@@ -125,12 +136,31 @@ class Storm:
     # users
 
     def _put(self) -> str:
-        weights = {"ports": 8, "networks": 2, "hosts": 1, "policies": 3, "option-policies": 2}
-        collection = self._draw.choices(tuple(NAMES), [weights.get(name, 1) for name in NAMES])[0]
-        name = self._draw.choice(NAMES[collection])
+        if self._most > 1:
+            return self._apply()
+        collection, name = self._object()
         if self._send("PUT", f"{collection}/{name}", document(self._draw, collection, name)):
             return f"put {collection}/{name}"
         return ""
+
+    def _apply(self) -> str:
+        """Put several in one request, each of which is an operation."""
+        said = []
+        for _ in range(self._draw.randint(1, self._most)):
+            collection, name = self._object()
+            said.append({"kind": KINDS[collection], "name": name, **document(self._draw, collection, name)})
+        answer = self._http.post("/v1/apply", json=said)
+        assert answer.is_success, answer.text
+        items = answer.json()["items"]
+        assert all(one["status"] < 500 for one in items), answer.text
+        stored = [f"put {one['kind']}/{one['name']}" for one in items if one["outcome"] != "refused"]
+        self.refused += len(items) - len(stored)
+        return "\n".join(stored)
+
+    def _object(self) -> tuple[str, str]:
+        weights = {"ports": 8, "networks": 2, "hosts": 1, "policies": 3, "option-policies": 2}
+        collection = self._draw.choices(tuple(NAMES), [weights.get(name, 1) for name in NAMES])[0]
+        return collection, self._draw.choice(NAMES[collection])
 
     def _delete(self) -> str:
         collection = self._draw.choice(tuple(NAMES))

@@ -90,6 +90,8 @@ PURE = (
         )
     ),
     "controller/reconciler/bindings.py",
+    "controller/reconciler/elsewhere.py",
+    "controller/reconciler/linux_status.py",
     "controller/reconciler/foreign.py",
     "controller/reconciler/plan.py",
     "controller/reconciler/programmer.py",
@@ -99,6 +101,7 @@ PURE = (
     "controller/rollout/hosts.py",
     "controller/rollout/telling.py",
     "controller/shares/decide.py",
+    "controller/shares/roster.py",
     "controller/shares/table.py",
     "controller/southbound/facts.py",
     "controller/southbound/ports.py",

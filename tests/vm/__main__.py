@@ -35,8 +35,11 @@ _PATIENCE = 6
 _AT_ONCE = 2
 "Guests: each has two processors, which rest a good deal of the time."
 
-_LONGEST = ("test_mixed.py", "test_policies.py", "test_linux_hosts.py")
+_LONGEST = ("test_storm.py", "test_mixed.py", "test_policies.py", "test_linux_hosts.py")
 "Begun first, so that none of them is left alone at the end."
+
+_GIVEN = ("STORM_SEED", "STORM_OPERATIONS")
+"Variables of the tests themselves."
 
 _NOTHING_RAN = 5
 "pytest's exit code when no test was chosen."
@@ -57,6 +60,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.vm", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all test_*.py there")
     parser.add_argument("-k", metavar="EXPRESSION", help="choose tests, as pytest does")
+    parser.add_argument("-s", action="store_true", dest="say", help="show what tests print meanwhile")
     parser.add_argument("--guest", action="store_true", help="boot a guest even where none is needed")
     parser.add_argument("--timeout", type=float, default=1200.0, metavar="SECONDS", help="of one file")
     parser.add_argument(
@@ -139,7 +143,9 @@ def _run(asked: argparse.Namespace, file: Path, guest_output: IO[bytes] | None) 
         # A plugin that comes with what REST is made of, and takes longer to start than everything else.
         line += ["-p", "no:faker", str(file.resolve())]
         line += ["-o", f"timeout={asked.timeout:g}", *(["-k", asked.k] if asked.k else [])]
+        line += ["-s"] if asked.say else []
         environment = {"VM_FACTS": str(facts), "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
+        environment |= {name: os.environ[name] for name in _GIVEN if name in os.environ}
         if guest_output is not None:
             task = Task(
                 line=line,

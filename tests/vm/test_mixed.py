@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from math import isfinite
 
 import pytest
@@ -12,9 +13,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from controller.intent.identity import GROUP_FIELD, LAYOUT
-from controller.intent.model import GroupSpec, Kind
+from controller.intent.model import GroupSpec, HostKind, HostSpec, Kind, Tunables, TunnelStyle
 from controller.intent.rules import PortRange
 from controller.lab import Datapath, Underlay
+from tests.patience import patient, until
 from tests.system.conversations import tcp
 from tests.system.overlay import Endpoint, Overlay
 from tests.system.packets import Wires, marked, token
@@ -196,3 +198,67 @@ def test_a_port_moves_there_and_back_and_the_policy_holds(
         f"seconds until pings come back, there and back: {back}; at both places {ALLOWED}, from nobody else anything,"
         f" of {len(heard[mover.name])} frames at it none of who is kept out, none of it in the other network",
     )
+
+
+def tune(overlay: Overlay, *, csum: bool, takes_zero: bool) -> None:
+    """Say whether hv1 sends checksums and whether lx1, by fixed tunnels, takes packets without."""
+    ovs, linux = overlay.lab.host("hv1"), overlay.lab.linux_hosts[0]
+    specs = {
+        ovs: HostSpec(
+            ovsdb=ovs.ovsdb,
+            endpoints=(ip_address(str(ovs.endpoint)),),
+            underlay_mtu=ovs.mtu,
+            tunables=Tunables(csum=csum),
+        ),
+        linux: HostSpec(
+            kind=HostKind.LINUX,
+            endpoints=(ip_address(str(linux.endpoint)),),
+            underlay_mtu=linux.mtu,
+            tunnels=TunnelStyle.FIXED,
+            tunables=Tunables(udp6_zero_csum=takes_zero),
+        ),
+    }
+    for host, spec in specs.items():
+        overlay.controller.put(Kind.HOST, host.name, spec)
+
+
+def test_zero_checksums_over_ipv6_are_told_of_and_refused(overlay: Overlay, prove: Prove) -> None:
+    """The last test: it takes all networks away."""
+    if overlay.lab.state.underlay is not Underlay.IPV6:
+        pytest.skip("UDP over IPv4 may go without a checksum")
+    overlay.clear()
+    tune(overlay, csum=True, takes_zero=False)
+    overlay.controller.settle((Kind.HOST, "hv1"), (Kind.HOST, "lx1"), timeout=patient(30))
+    overlay.network("plain")
+    there, here = overlay.port("plain", "hv1", 1), overlay.port("plain", "lx1", 2)
+
+    def answers() -> int:
+        return overlay.ping(here, there.ipv4, wait=patient(0.2))
+
+    def told() -> list[str]:
+        return list(overlay.controller.ask("conditions", Kind.HOST, "hv1").get("Interoperable", ()))
+
+    assert (answers(), told()) == (3, [])
+    before = wrong_checksums(overlay)
+    tune(overlay, csum=False, takes_zero=False)
+    until(told, patient(5), "no condition tells of it")
+    assert told()[:2] == ["False", "ZeroChecksums"]
+    until(lambda: answers() == 0, patient(5), "nothing is refused")
+    refused = wrong_checksums(overlay) - before
+    assert refused >= 3
+    evidence = f"{told()}; lx1 dropped {refused} by their checksum (Udp6InCsumErrors)"
+    tune(overlay, csum=False, takes_zero=True)
+    until(lambda: answers() == 3, patient(10), "a device that takes zero checksums does not")
+    assert told()[:2] == ["False", "ZeroChecksums"]
+    tune(overlay, csum=True, takes_zero=False)
+    until(lambda: answers() == 3 and not told(), patient(10), "tunnel.csum does not cure it")
+    prove(
+        "an OVS host that sends zero checksums over IPv6 is told of; a peer without Open vSwitch refuses",
+        evidence,
+    )
+
+
+def wrong_checksums(overlay: Overlay) -> int:
+    """How many UDP packets over IPv6 the kernel of lx1 has dropped for their checksum."""
+    lines = overlay.lab.exec("lx1", ["cat", "/proc/net/snmp6"], timeout=patient(5)).stdout.splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Udp6InCsumErrors"))

@@ -33,6 +33,11 @@ def configuration(client: OvsdbClient) -> dict[str, str]:
     return {key: value for key, value in root.other_config.items() if key in kept}
 
 
+def note_keys(client: OvsdbClient) -> set[str]:
+    (root,) = each(client.replica, OpenVSwitch)
+    return set(root.external_ids)
+
+
 def name_process(host: Daemons) -> None:
     """Write the pid file that ovs-vswitchd writes where it detaches."""
     pid = host.processes["ovs-vswitchd"].pid
@@ -49,8 +54,28 @@ async def test_it_is_set_and_put_back(host: Daemons) -> None:
         assert configuration(client)["hw-offload"] == "false"
         await declare(client, None, host.folder)
         assert configuration(client) == {"tc-policy": "skip_sw"}
-        (root,) = each(client.replica, OpenVSwitch)
-        assert NOTE_KEY not in root.external_ids
+        state = offload_state(None, client.replica, "fabric1", vswitchd_process(host.folder))
+        assert (state.configured, state.running) == (OFF, OffloadSetting(enabled=True, policy="skip_hw"))
+        assert NOTE_KEY in note_keys(client)
+
+        host.end("ovs-vswitchd")
+        host.start_vswitchd()
+        name_process(host)
+        await declare(client, None, host.folder)
+        state = offload_state(None, client.replica, "fabric1", vswitchd_process(host.folder))
+        assert (state.configured, state.running) == (OFF, OFF)
+        assert NOTE_KEY not in note_keys(client)
+
+
+async def test_a_host_that_is_let_go_keeps_nothing_of_ours(host: Daemons) -> None:
+    name_process(host)
+    async with await follow(host) as client:
+        await declare(client, OffloadChoice.ON, host.folder)
+        await declare(client, None, host.folder)
+        assert NOTE_KEY in note_keys(client)
+        await client.transact(offload_operations(None, client.replica, "fabric1", None))
+        assert NOTE_KEY not in note_keys(client)
+        assert configuration(client) == {}
 
 
 async def test_ovs_looks_once_and_we_know(host: Daemons) -> None:

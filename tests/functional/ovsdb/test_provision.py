@@ -23,7 +23,7 @@ from ovs_geneve.ovsdb.provision import (
 from ovs_geneve.ovsdb.rows import HOST_TABLES, Bridge, Controller, Interface, Port, by_name, each
 from ovs_geneve.values import Dpid, OfPort, Vni
 from ovs_geneve.vport import GeneveVport
-from tests.functional.ovsdb.conftest import Daemons, running, until
+from tests.functional.ovsdb.conftest import Daemons, listens, running, until
 
 VPORT = GeneveVport(name="geneve0", ofport_request=OfPort(10))
 PEER = GeneveVport(name="peer1", remote_ip=ip_address("192.0.2.2"), key=Vni(7), ofport_request=OfPort(11))
@@ -89,6 +89,27 @@ async def test_a_new_host_gets_bridge_controller_and_vport(host: Daemons):
         assert re.search(r"\b10\(geneve0\)", shown)
         # With what ovs-vswitchd reports since, there is still nothing to do.
         assert plan_provision(HOST, client.replica) == []
+
+
+async def test_a_bridge_that_waited_for_its_flows_keeps_them(host: Daemons):
+    """As `ovs-ctl restart` has it: flows come back while no controller is called, and to call ours deletes none."""
+    async with await follow(host) as client:
+        await provision(client, HOST)
+        await until(lambda: calls(client), "the controller to be called")
+        host.end("ovs-vswitchd")
+        host.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true")
+        await asyncio.to_thread(host.start_vswitchd)
+        await until(lambda: listens(host.folder / "br-int.mgmt"), "the bridge")
+        await until(lambda: not calls(client), "the new ovs-vswitchd to call nobody")
+        await asyncio.to_thread(host.tool, "ovs-ofctl", "add-flow", mgmt(host), "priority=7,actions=drop")
+        host.vsctl("remove", "Open_vSwitch", ".", "other_config", "flow-restore-wait")
+        await until(lambda: calls(client), "the controller to be called again")
+        assert "priority=7" in await asyncio.to_thread(host.tool, "ovs-ofctl", "dump-flows", mgmt(host))
+
+
+def calls(client: OvsdbClient) -> list[str]:
+    """How calls of controllers stand; nothing where ovs-vswitchd calls none."""
+    return [row.status["state"] for row in each(client.replica, Controller) if "state" in row.status]
 
 
 def mgmt(host: Daemons) -> str:

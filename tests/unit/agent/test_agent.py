@@ -9,9 +9,10 @@ import pytest
 from controller.agent.agent import Agent
 from controller.agent.kept import Kept
 from controller.agent.kernel import Sight
+from controller.agent.offload import OffloadState
 from controller.agent.source import Batch, SourceRefused, SourceUnavailable
 from controller.errors import SetupError
-from controller.kernels.report import KernelProblem, PluggedInterface
+from controller.kernels.report import KernelProblem, PluggedInterface, SeenFilters
 from ovs_geneve.kernel.objects import BridgeLink, Fdb, KernelState, Link, joined
 from ovs_geneve.kernel.steps import subject
 
@@ -30,6 +31,7 @@ class MemoryKernel:
         self.state = KernelState()
         self.refuses = set()
         self.interfaces = ()
+        self.offload = None
         self.looks = 0
 
     async def converge(self, desired):
@@ -42,7 +44,7 @@ class MemoryKernel:
                 KernelProblem(object=subject(one), reason="KernelRefused", message="make: EBUSY: busy")
                 for one in refused
             )
-        return Sight(interfaces=self.interfaces, problems=problems, release="6.1")
+        return Sight(interfaces=self.interfaces, problems=problems, release="6.1", offload=self.offload)
 
 
 class MemorySource:
@@ -178,6 +180,22 @@ async def test_interfaces_that_come_are_told(running):
     running.kernel.interfaces = (PluggedInterface(interface_id="web1", name="tap1"),)
     running.agent.kernel_changed()
     await until(lambda: running.source.reports[-1].interfaces)
+
+
+async def test_what_matters_for_offload_is_told_when_it_is_another(running):
+    running.kernel.offload = OffloadState(filters={("og-b000001", False, 0, 1, 1): False})
+    running.source.put(**{"network/blue": bridge(1)})
+    running.start()
+    await running.settle()
+    looks = running.kernel.looks
+    running.agent.kernel_changed()
+    await until(lambda: running.kernel.looks > looks)
+    (report,) = running.source.reports
+    assert report.sight.filters == (SeenFilters("og-b000001", False, "network/blue", 1, 0),)
+    running.kernel.offload = OffloadState(filters={("og-b000001", False, 0, 1, 1): True})
+    running.agent.kernel_changed()
+    await until(lambda: len(running.source.reports) > 1)
+    assert running.source.reports[-1].sight.filters[0].in_hardware == 1
 
 
 async def test_random_operations_with_kills_leave_what_is_wanted(running):

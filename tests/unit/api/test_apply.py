@@ -44,6 +44,37 @@ def commits(backend):
     return sizes
 
 
+def nested(path, document):
+    """Return a document in the other form: as a GET shows it."""
+    return {**named(path, {}), "spec": document}
+
+
+async def test_what_a_get_shows_can_be_applied(client, backend):
+    await apply(client, [nested(path, document) for path, document in TOPOLOGY.items()])
+    shown = [(path, (await client.get(f"/v1/{path}")).json()) for path in TOPOLOGY]
+    view = await apply(client, [nested(path, one["spec"]) for path, one in shown])
+    assert outcomes(view) == ["unchanged"] * len(TOPOLOGY)
+    host = {"kind": "linux", "endpoints": [{"address": "192.0.2.77"}]}
+    assert outcomes(await apply(client, [nested("hosts/lx1", host)])) == ["created"]
+    assert (await client.get("/v1/hosts/lx1")).json()["spec"]["kind"] == "linux"
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "pointer"), [*SHAPE, *((one[0], one[1], one[4]) for one in CONTENT)]
+)
+async def test_refusals_point_below_spec(client, path, document, pointer):
+    await apply(client, EVERYTHING)
+    (item,) = (await apply(client, [nested(path, document)]))["items"]
+    assert item["outcome"] == "refused"
+    assert item["problem"]["pointer"] == f"/0/spec{pointer}"
+
+
+async def test_keys_in_both_places_are_refused(client):
+    document = {"kind": "network", "name": "blue", "vni": 7, "spec": {"vni": 7}}
+    (item,) = (await apply(client, [document]))["items"]
+    assert (item["problem"]["pointer"], item["problem"]["status"]) == ("/0/vni", 400)
+
+
 async def test_all_kinds_at_once_become_what_single_puts_make(client, backend):
     view = await apply(client, EVERYTHING)
     assert outcomes(view) == ["created"] * len(TOPOLOGY)

@@ -142,6 +142,32 @@ async def test_a_host_s_settings_stand_in_the_way(report, backend, plugged, chan
     assert ("refused" in codes(on(found))) == (code != "offload-off")
 
 
+async def test_skip_sw_says_what_becomes_of_what_a_nic_refuses(report, backend, plugged):
+    skip_sw = OffloadSetting(True, "skip_sw")
+    backend.reports["hv1"] = replace(UP, offload=OffloadState(skip_sw, skip_sw, skip_sw))
+    backend.eyes.sights["hv1"] = HostSight(uplinks=(MLX5,), flows=(flows(Place.OPENVSWITCH, "refused"),))
+    found = await report(host="hv1")
+    (why,) = [one for one in found["hosts"][0]["reasons"] if one["code"] == "skip-sw"]
+    assert why["verdict"] == "yes"
+    assert "stays in Open vSwitch" in why["message"]
+    assert "refused" in codes(on(found))
+    backend.reports["hv1"] = UP
+    assert "skip-sw" not in codes((await report(host="hv1"))["hosts"][0])
+
+
+@pytest.mark.parametrize("wanted", [None, OFF])
+async def test_a_process_that_goes_on_with_what_it_was_started_with_is_said(report, backend, plugged, wanted):
+    backend.reports["hv1"] = replace(UP, offload=OffloadState(wanted, OFF, ON))
+    backend.eyes.sights["hv1"] = HostSight(uplinks=(MLX5,), flows=(flows(Place.OPENVSWITCH, "refused"),))
+    found = await report(host="hv1")
+    (host,) = found["hosts"]
+    assert (host["configured"], host["running"]) == ("hw-offload=false", "hw-offload=true tc-policy=none")
+    (why,) = [one for one in host["reasons"] if one["code"] == "needs-restart"]
+    assert why["change"] == "systemctl reload ovs-vswitchd"
+    assert "offload-off" not in codes(host)
+    assert "refused" in codes(on(found))
+
+
 async def test_a_feature_that_is_off_is_said_with_the_command(report, backend, plugged):
     backend.reports["hv1"] = UP
     off = replace(MLX5, features={HW_TC: Feature(active=False, fixed=False)})

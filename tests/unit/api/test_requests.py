@@ -195,3 +195,21 @@ async def test_one_application_a_backend(backend):
         await one.put("/v1/networks/blue", json={})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=apps[1]), base_url="http://c") as other:
         assert (await other.get("/v1/networks")).json()["items"] == []
+
+
+async def test_a_client_that_goes_while_it_sends_is_no_fault_of_ours(backend, caplog):
+    sent = []
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "PUT"}
+    scope |= {"path": "/v1/networks/blue", "raw_path": b"/v1/networks/blue", "query_string": b""}
+    scope |= {"root_path": "", "scheme": "http", "server": ("it", 80), "client": None, "headers": headers}
+    await create_app(backend)(scope, gone, send)
+    assert sent[0]["status"] == 400
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

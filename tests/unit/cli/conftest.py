@@ -39,7 +39,12 @@ class Served:
         self._uvicorn.should_exit = True
         self._thread.join(10)
 
+    def submit(self, command):
+        """Carry a command out that no user gives."""
+        return asyncio.run_coroutine_threadsafe(self.backend.submit(command), self._loop).result(10)
+
     async def _serve(self):
+        self._loop = asyncio.get_running_loop()
         await self.backend.service.start()
         config = uvicorn.Config(
             create_app(self.backend), uds=str(self._socket), lifespan="off", log_config=None

@@ -6,10 +6,12 @@ import json
 import pytest
 import yaml
 
+from controller.intent.model import HostKind
 from controller.southbound.ports import HostReport, LinkState, OffloadState
 from ovs_geneve.offload.nic import HW_TC, Feature, Nic
-from ovs_geneve.offload.sight import HostSight
+from ovs_geneve.offload.sight import FilterCount, HostSight
 from ovs_geneve.ovsdb.offload import OffloadSetting
+from tests.builders import bind, host, port, put
 
 ON = OffloadSetting(enabled=True)
 
@@ -56,6 +58,29 @@ def test_the_tables(fabric):
         line for line in answer.output.splitlines() if "the O bit of declared peers are not dropped" in line
     ]
     assert taken.startswith("hv1 "), "hv2 drops them"
+
+
+def test_a_host_without_open_vswitch_is_beside_them(fabric, served):
+    for command in (
+        put("lx1", host("192.0.2.9", kind=HostKind.LINUX)),
+        put("web1", port("blue", 1, "10.0.0.1")),
+        bind("web1", "lx1"),
+    ):
+        served.submit(command)
+    seen = FilterCount(network="blue", device="og-geneve", egress=False, filters=3, in_hardware=1)
+    served.backend.eyes.sights["lx1"] = HostSight(filters=(seen,))
+    output = fabric("offload", "report").output
+    assert "By rules, on hosts without Open vSwitch" in output
+    assert words(output, "lx1") == ["lx1", "-", "-", "linux", "none"]
+    (row,) = [line for line in output.splitlines() if line.startswith("lx1") and "blue" in line]
+    assert row.split()[:5] == ["lx1", "blue", "no", "unknown", "some"]
+    assert "og-geneve ingress: 1 of 3 filters in a NIC" in row
+    (why,) = [
+        line for line in output.splitlines() if "the rule that chooses their tunnel is behind it" in line
+    ]
+    assert "blue on lx1" in why
+    assert "blue on mlx5 without Open vSwitch" in why
+    assert "have Open vSwitch on this host" in why
 
 
 def test_filters_and_formats(fabric):

@@ -82,6 +82,23 @@ def test_flower_matches_come_back(match: Flower) -> None:
     assert codec_filters.decode_filter(codec_filters.put_filter(one, INDEXES), NAMES) == one
 
 
+@pytest.mark.parametrize(
+    ("kind", "flags", "expected"),
+    [
+        ("flower", 0x4, True),
+        ("flower", 0x6, True),
+        ("flower", 0x8, False),
+        ("flower", None, False),
+        ("fw", 0x4, False),
+    ],
+)
+def test_a_filter_is_in_hardware_where_a_driver_said_so(kind: str, flags: int | None, expected: bool) -> None:
+    told = b"" if flags is None else wire.u32(22, flags)  # TCA_FLOWER_FLAGS
+    options = wire.nested(2, wire.u32(5, 0xFFFFFFFF) if kind == "fw" else b"", told)
+    answer = Message(44, bytes(20) + wire.text(1, kind) + options)
+    assert codec_filters.is_in_hardware(answer) is expected
+
+
 @given(st.sampled_from(sorted(WHOLE.filters, key=lambda one: one.key)), st.data())
 def test_damaged_filters_are_refused_not_crashed_on(one: Filter, data: st.DataObject) -> None:
     body = bytearray(codec_filters.put_filter(one, INDEXES).body)

@@ -105,8 +105,11 @@ def test_what_is_sent(family: str, use: NetworkUse, verdict: Verdict, expected: 
     ("family", "feature", "verdict"),
     [
         ("tc", Feature.QUEUE, NO),
-        ("tc", Feature.CONNTRACK, UNKNOWN),
         ("mlx5", Feature.CONNTRACK, UNKNOWN),
+        ("ice", Feature.CONNTRACK, NO),
+        ("bnxt", Feature.CONNTRACK, NO),
+        ("nfp", Feature.CONNTRACK, NO),
+        ("ice", Feature.DSCP, NO),
         ("mlx5", Feature.QUEUE, NO),
         ("tc", Feature.MIRROR, YES),
         ("mlx5", Feature.MIRROR, UNKNOWN),
@@ -116,9 +119,23 @@ def test_what_is_sent(family: str, use: NetworkUse, verdict: Verdict, expected: 
 )
 def test_what_policies_ask_for(family: str, feature: Feature, verdict: Verdict) -> None:
     use = network(features=frozenset({feature}))
-    for reasons in (sending(families()[family], use), receiving(families()[family], use)):
+    bare = {*sending(families()[family], network()), *receiving(families()[family], network())}
+    for both in (sending(families()[family], use), receiving(families()[family], use)):
+        reasons = [reason for reason in both if reason not in bare]
         assert verdict_of(reasons) is verdict
         assert all(reason.change or reason.verdict is UNKNOWN for reason in reasons)
+
+
+def test_traffic_control_commits_connections_on_any_kernel_and_asks_about_them_on_some() -> None:
+    use = network(features=frozenset({Feature.CONNTRACK}))
+    assert codes(sending(families()["tc"], use)) == {}
+    (reason,) = receiving(families()["tc"], use)
+    assert (reason.code, reason.verdict) == ("conntrack-state", UNKNOWN)
+    assert "CONFIG_NET_TC_SKB_EXT" in reason.message
+    assert "stateless" in reason.change
+    expected = {"conntrack": UNKNOWN, "conntrack-state": UNKNOWN}
+    assert codes(receiving(families()["mlx5"], use)) == expected
+    assert codes(sending(families()["mlx5"], use)) == {"conntrack": UNKNOWN}
 
 
 @pytest.mark.parametrize("family", families())

@@ -89,7 +89,39 @@ def test_what_was_there_comes_back(before: dict[str, str], wanted: OffloadSettin
     assert setting_in(machine.root.other_config) == wanted
     machine.want(None)
     assert machine.root.other_config == {**before, "flow-limit": "1000"}
+    machine.want(None, seen=False)
     assert machine.root.external_ids == {}
+
+
+@pytest.mark.parametrize("wanted", [OFF, ON, SKIP_HW])
+@pytest.mark.parametrize("before", [{}, {"hw-offload": "true", "tc-policy": "skip_sw"}])
+def test_what_a_process_goes_on_with_is_known_until_another_one_runs(
+    before: dict[str, str], wanted: OffloadSetting
+) -> None:
+    machine = Machine(**before)
+    machine.want(wanted)
+    machine.want(None)
+    assert machine.said == machine.does
+    machine.want(SKIP_HW)
+    assert machine.said == machine.does
+    machine.want(None)
+    assert machine.root.other_config == before
+    assert machine.said == machine.does
+    machine.start("2")
+    machine.want(None)
+    assert machine.said == machine.does == setting_in(before)
+    assert machine.root.external_ids == {}
+
+
+def test_what_a_process_goes_on_with_keeps_no_other_fabric_away() -> None:
+    machine = Machine()
+    machine.want(ON)
+    machine.want(None)
+    machine.want(SKIP_HW, "others")
+    assert setting_in(machine.root.other_config) == SKIP_HW
+    assert machine.said == machine.does == ON
+    with pytest.raises(OffloadNotOwned, match="'others'"):
+        machine.want(ON)
 
 
 @pytest.mark.parametrize("wanted", [OFF, ON, SKIP_HW])

@@ -21,7 +21,7 @@ def row(name: str, **progress) -> ControllerRow:
 
 def roster(*rows: ControllerRow, **leases: str | None) -> Roster:
     made = Roster("me")
-    made.controllers = {one.name: one for one in rows}
+    made.take_in(rows)
     made.leases = {
         host: LeaseRow(uuid=uuid4(), lease=Lease(host=host, holder=holder), controller=None)
         for host, holder in leases.items()
@@ -51,6 +51,16 @@ def test_of_two_that_hear_it_all_take_the_same() -> None:
         seen = roster(*order)
         assert seen.holder_of("lx1") == "a"
         assert seen.told_of("lx1") == "a says"
+
+
+def test_what_comes_and_goes_is_followed() -> None:
+    seen = roster(row("a", agents={"lx1": ""}))
+    assert seen.heard_by_others() == {("lx1", "a")}
+    seen.take_in([row("a"), row("b", agents={"lx1": "", "lx2": ""})])
+    assert seen.holder_of("lx1") == "b"
+    assert seen.heard_by_others() == {("lx1", "b"), ("lx2", "b")}
+    seen.take_in([row("a")])
+    assert seen.holder_of("lx2") is None
 
 
 def test_what_our_own_row_says_of_agents_is_not_asked() -> None:

@@ -69,3 +69,12 @@ def test_the_condition_says_what_to_run() -> None:
 def test_nothing_is_said_of_a_host_that_is_left_alone() -> None:
     assert offloading(None) == ()
     assert offloading(OffloadState(None, ON, ON)) == ()
+    assert offloading(OffloadState(None, OFF, None)) == ()
+    assert offloading(OffloadState(None, OFF, ON, "others")) == ()
+
+
+def test_a_process_that_goes_on_with_what_was_declared_is_said() -> None:
+    (condition,) = offloading(OffloadState(None, OFF, ON))
+    assert (condition.status, condition.reason) == (Truth.TRUE, "LeftAlone")
+    assert "hw-offload=false is the machine's own again" in condition.message
+    assert "`systemctl reload ovs-vswitchd`" in condition.message
