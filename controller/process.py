@@ -39,6 +39,8 @@ from controller.intent.service import IntentService, Result
 from controller.offload.live import EveryEyes, Eyes, LocalEyes
 from controller.prober.bridges import FleetBridges
 from controller.prober.prober import Prober
+from controller.proof.prove import prove
+from controller.proof.report import Proof
 from controller.reconciler.binder import Binder
 from controller.reconciler.counting import count
 from controller.reconciler.reconciler import Reconciler
@@ -89,6 +91,7 @@ class ControllerProcess:
         self._rollouts = rollouts
         self._guard = guard
         self._events = events
+        self._proving = asyncio.Lock()
         self.reconciler = reconciler
         self.prober = prober
         self.linux = reconciler.linux
@@ -161,6 +164,13 @@ class ControllerProcess:
     async def recompute(self) -> Recomputation:
         """Compile everything from nothing, beside the running controller, and compare."""
         return await asyncio.to_thread(recompute, self.reconciler.compiler.snapshot())
+
+    async def prove(self) -> tuple[Proof, float]:
+        """Prove that what is compiled keeps networks apart, beside the running controller; return the seconds, too."""
+        async with self._proving:
+            begun = time.monotonic()
+            proof = await asyncio.to_thread(prove, self.reconciler.compiler.snapshot())
+            return proof, time.monotonic() - begun
 
     def waiting_hosts(self) -> tuple[WaitingHost, ...]:
         """Return strangers that called in; a host that another controller serves is none."""

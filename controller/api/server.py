@@ -15,6 +15,7 @@ from litestar.types import Message, Scope
 from controller.api import handlers, linux_hosts, problems
 from controller.api.apply import apply
 from controller.api.backend import Controller
+from controller.api.isolation import isolation_report
 from controller.api.offload import offload_report
 from controller.api.probes import Probes
 from controller.api.rollouts import Rollouts
@@ -48,6 +49,7 @@ def create_app(backend: Controller) -> Litestar:
             linux_hosts.report,
             handlers.tunnels,
             offload_report,
+            isolation_report,
             handlers.status,
             handlers.events,
             handlers.recompute,

@@ -20,6 +20,7 @@ _COMMANDS = {
     "get": "controller.cli.objects",
     "host": "controller.cli.host",
     "lab": "controller.cli.lab",
+    "prove": "controller.cli.prove",
     "render": "controller.cli.render",
     "offload": "controller.cli.offload",
     "status": "controller.cli.objects",

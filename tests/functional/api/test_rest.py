@@ -162,6 +162,28 @@ def test_declared_plugged_programmed(ovs, controller):
     ovs.vsctl("del-port", "web1")
 
 
+def test_two_tenants_of_one_address_are_proved_apart(ovs, controller):
+    controller.put("hosts/hv1", host(ovs, "br-p"))
+    for name in ("blue", "red"):
+        controller.put(f"networks/{name}", {})
+        port = {"network": name, "mac": "02:00:00:00:00:01", "addresses": ["10.0.0.1", "2001:db8::1"]}
+        controller.put(f"ports/{name}1", port)
+    until(lambda: controller.conditions("hosts/hv1")["Provisioned"]["status"] == "True")
+    for name in ("blue1", "red1"):
+        plug = ("set", "interface", name, "type=dummy", f"external_ids:iface-id={name}")
+        ovs.vsctl("add-port", "br-p", name, "--", *plug)
+    until(lambda: controller.http.get("/v1/reports/isolation").json()["looked_at"]["ports"] == 2)
+    proved = controller.http.get("/v1/reports/isolation").json()
+    assert (proved["isolated"], proved["violations"], proved["doubts"]) == (True, [], [])
+    assert proved["looked_at"]["networks"] == 2
+    command = [sys.executable, "-m", "controller", "prove", "--server", f"unix:{controller.socket}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "isolated. 2 ports of 2 networks on 1 hosts" in done.stdout
+    for name in ("blue1", "red1"):
+        ovs.vsctl("del-port", name)
+
+
 def test_a_host_that_is_not_there(controller, tmp_path):
     document = {"ovsdb": f"unix:{tmp_path}/none.sock", "endpoints": [{"address": "192.0.2.1"}]}
     answer = controller.put("hosts/hv1", document, wait="programmed", timeout="300ms")

@@ -13,11 +13,13 @@ from controller.intent.service import IntentService
 from controller.intent.store import MemoryStore
 from controller.kernels.hosts import LinuxHosts
 from controller.prober.prober import Prober
+from controller.proof.report import Proof
 from controller.reconciler.status import ACCEPTED, Condition, HostProgress, Truth, Work
 from controller.southbound.ports import HostReport, WaitingHost
 from ovs_geneve.openflow.stats import Count
 from tests.fakes.bridges import FakeBridges
 
+PROOF = Proof(revision=7, hosts=2, networks=1, ports=3, flows=90, sets=400, deliveries=20)
 PENDING = Condition(type="Programmed", status=Truth.FALSE, reason="Pending", message="not acknowledged yet")
 DONE = Condition(type="Programmed", status=Truth.TRUE, reason="Acknowledged")
 
@@ -58,6 +60,7 @@ class FakeController:
         "Raised by submit instead of an answer."
         self.acknowledges = True
         self.waited_for = []
+        self.proof = PROOF
         self.rolled_out_for = []
         self.programmed = DONE
         self.readiness = (True, "")
@@ -135,6 +138,9 @@ class FakeController:
 
     async def recompute(self):
         return Recomputation(revision=7, hosts=2, parts=70, disagreements=self.disagreements)
+
+    async def prove(self):
+        return self.proof, 0.25
 
     def waiting_hosts(self):
         return self.strangers
