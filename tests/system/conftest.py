@@ -68,7 +68,7 @@ def make_overlay() -> Iterator[Callable[..., Overlay]]:
                 overlay.enrol(host)
             # Agents are programs that have just been started.
             agents = [(Kind.HOST, each.name) for each in lab.linux_hosts if enrol]
-            controller.settle(*agents, timeout=patient(30))
+            controller.settle(*agents, timeout=patient(90))
             return overlay
 
         yield make

@@ -42,7 +42,7 @@ from tests.system.wire import LENGTH, SOCKET
 
 _ROOT = Path(__file__).parents[2]
 _vnis = itertools.count(1000)
-PATIENCE = patient(8.0)
+PATIENCE = patient(20.0)
 "Seconds until what should take milliseconds counts as not happening."
 
 
@@ -127,7 +127,7 @@ class Controller:
         assert code == expected, f"the controller ended with {code}:\n{self._tail()}"
 
     def _call(self) -> socket.socket:
-        end = time.monotonic() + patient(20)
+        end = time.monotonic() + patient(60)
         while True:
             session = socket.socket(socket.AF_UNIX)
             try:
@@ -263,7 +263,7 @@ class Overlay:
     def plug(self, endpoint: Endpoint, host: str, *, wait: bool = True) -> None:
         lengths = {4: 24, 6: 64}
         addresses = [f"{a}/{lengths[ip_address(a).version]}" for a in endpoint.addresses]
-        self.lab.plug(host, endpoint.name, endpoint.mac, addresses, timeout=patient(10))
+        self.lab.plug(host, endpoint.name, endpoint.mac, addresses, timeout=patient(30))
         if wait:
             self.controller.settle((Kind.PORT, endpoint.name))
 
