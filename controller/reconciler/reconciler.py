@@ -331,6 +331,7 @@ class Reconciler:
         if change.old is not None and change.old.key != change.new.key:
             left = cast("Object[HostSpec]", change.old).spec
         if left is not None and isinstance(spec, HostSpec) and _place(left) != _place(spec):
+            self._binder.drop(change.name)
             self._forget(change.name)
             self._links.release(change.name)
         if change.name not in self.programmers:

@@ -299,6 +299,7 @@ def test_host_that_is_declared_again_elsewhere(rig: Rig, batch: bool) -> None:
     rig.settle()
     assert rig.links.released == ["hv1"]
     assert "hv1" in rig.links.enrolled
+    assert "hv1" not in rig.binder.reported, "what was plugged into the other bridge is plugged nowhere here"
     assert rig.condition(Kind.HOST, "hv1", "Programmed").status is Truth.FALSE
     rig.fire()
     rig.report("hv1", 3, web1=5)
